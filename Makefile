@@ -1,0 +1,31 @@
+# `make demo` and `make test` do all their own set-up, in .venv. Paths are relative: the checkout
+# may live in a directory whose name holds spaces.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+
+.PHONY: demo test lint setup clean
+
+demo: $(INSTALLED)
+	$(PY) -m functional_adam.cli demo --out build/demo
+
+test: $(INSTALLED)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m pyright
+	$(PY) -m pytest -n 2
+
+lint: $(INSTALLED)
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+	$(PY) -m pyright
+
+setup: $(INSTALLED)
+
+$(INSTALLED): pyproject.toml .ci/constraints.txt Makefile
+	"$(PYTHON)" -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[test]'
+	touch $(INSTALLED)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis

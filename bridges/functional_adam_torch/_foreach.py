@@ -1,0 +1,99 @@
+"""The primitives of the rules for lists of torch tensors, in place where the name ends in "_".
+
+Each is the call that torch's foreach optimizers make. A scalar argument is a number for all
+tensors or a list with one for each.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def neg(a):
+    """``-a``."""
+    return torch._foreach_neg(a)
+
+
+def abs(a):
+    """``|a|``."""
+    return torch._foreach_abs(a)
+
+
+def sqrt(a):
+    """Square root, as torch's kernel rounds it."""
+    return torch._foreach_sqrt(a)
+
+
+def maximum_(a, b):
+    """The larger; NaN where either is NaN."""
+    torch._foreach_maximum_(a, b)
+    return a
+
+
+def mul(a, s):
+    """``a * s``; `a` stays alive."""
+    return torch._foreach_mul(a, s)
+
+
+def mul_(a, s):
+    """``a * s``."""
+    torch._foreach_mul_(a, s)
+    return a
+
+
+def div_(a, s):
+    """``a / s``."""
+    torch._foreach_div_(a, s)
+    return a
+
+
+def add_(a, s):
+    """``a + s``."""
+    torch._foreach_add_(a, s)
+    return a
+
+
+def add_scaled(a, b, s):
+    """``a + s * b`` for a number s; `a` stays alive."""
+    return torch._foreach_add(a, b, alpha=s)
+
+
+def lerp_(a, b, w):
+    """``a + w * (b - a)``."""
+    torch._foreach_lerp_(a, b, w)
+    return a
+
+
+def addcmul_(a, b, c, s):
+    """``a + s * b * c``."""
+    torch._foreach_addcmul_(a, b, c, s)
+    return a
+
+
+def addcdiv_(a, b, c, s):
+    """``a + s * b / c``."""
+    torch._foreach_addcdiv_(a, b, c, s)
+    return a
+
+
+def root_ratio(v, c, sqrt_c):
+    """``sqrt(v / c)``, as ``sqrt(v) / sqrt(c)``; `v` stays alive."""
+    del c
+    return div_(sqrt(v), sqrt_c)
+
+
+def add_rectified_(a, m, denominator, k):
+    """RAdam's step, with the factors gathered as in torch's foreach loop."""
+    plain = [
+        0.0 if rectified else step
+        for rectified, step in zip(*(_each(x, a) for x in (k.rectified, k.neg_plain)), strict=True)
+    ]
+    torch._foreach_div_(denominator, k.neg_rectified)
+    torch._foreach_reciprocal_(denominator)
+    torch._foreach_add_(denominator, plain)
+    torch._foreach_addcmul_(a, m, denominator)
+    return a
+
+
+def _each(scalar, tensors):
+    return scalar if isinstance(scalar, list) else [scalar] * len(tensors)

@@ -1,0 +1,82 @@
+"""The primitives of the rules for one torch tensor, in place where the name ends in "_".
+
+Each is the call that torch's single-tensor optimizers make, so it rounds where they round.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def neg(a):
+    """``-a``."""
+    return -a
+
+
+def abs(a):
+    """``|a|``."""
+    return a.abs()
+
+
+def sqrt(a):
+    """Square root, as torch's kernel rounds it."""
+    return a.sqrt()
+
+
+def maximum_(a, b):
+    """The larger; NaN where either is NaN."""
+    return torch.maximum(a, b, out=a)
+
+
+def mul(a, s):
+    """``a * s``; `a` stays alive."""
+    return a * s
+
+
+def mul_(a, s):
+    """``a * s``."""
+    return a.mul_(s)
+
+
+def div_(a, s):
+    """``a / s``."""
+    return a.div_(s)
+
+
+def add_(a, s):
+    """``a + s``."""
+    return a.add_(s)
+
+
+def add_scaled(a, b, s):
+    """``a + s * b``; `a` stays alive."""
+    return a.add(b, alpha=s)
+
+
+def lerp_(a, b, w):
+    """``a + w * (b - a)``."""
+    return a.lerp_(b, w)
+
+
+def addcmul_(a, b, c, s):
+    """``a + s * b * c``."""
+    return a.addcmul_(b, c, value=s)
+
+
+def addcdiv_(a, b, c, s):
+    """``a + s * b / c``."""
+    return a.addcdiv_(b, c, value=s)
+
+
+def root_ratio(v, c, sqrt_c):
+    """``sqrt(v / c)``; `v` stays alive."""
+    del sqrt_c
+    return v.div(c).sqrt_()
+
+
+def add_rectified_(a, m, denominator, k):
+    """RAdam's step, the factors in the order of torch's single-tensor loop."""
+    direction = m / k.c1 * k.learning_rate
+    if k.rectified:
+        direction = direction * (k.sqrt_c2 / denominator) * k.rect
+    return a.add_(direction, alpha=-1.0)

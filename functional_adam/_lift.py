@@ -1,0 +1,241 @@
+"""From a rule for one array to a gradient transformation: trees, dtypes, decay, complex numbers.
+
+The only file that knows pytrees. A rule is given real arrays of one dtype, at least float32, and
+step scalars of that dtype; what it returns is rounded once, to the dtype it is kept in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from . import _check, _ops
+from ._hyperparameters import is_zero, read, resolve
+from ._numerics import TwoFloat, as_two_float, rounded, x64_enabled
+
+Decay = Literal["none", "coupled", "decoupled"]
+Mask = Any | Callable[[Any], Any] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One algorithm: what it keeps, its step scalars, and its formula for one array.
+
+    Attributes:
+        state: NamedTuple with `count`, the `scalars` and the `moments` as fields.
+        moments: names of the per-parameter fields, in the order of `step`'s arguments.
+        coefficients: `(t, h, scalars) -> NamedTuple` of step scalars; t counts from 1, h holds the
+            hyperparameters. Written with operators: on the host it is given Python floats.
+        step: `(ops, u, g, *moments, k) -> (u, *moments)` for one real array. `u` is what the step
+            is added to: the parameter in torch, zero (or the decayed parameter) in JAX.
+        scalars: names and initial values of further scalars kept in the state and returned, under
+            the same names, by `coefficients`.
+    """
+
+    state: Callable[..., Any]
+    moments: tuple[str, ...]
+    coefficients: Callable[[Any, Any, Mapping[str, Any]], Any]
+    step: Callable[..., tuple[Any, ...]]
+    scalars: tuple[tuple[str, float], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Leaf:
+    """What a leaf's computation depends on besides its arrays: the key of its trace."""
+
+    rule: Rule
+    decay: Decay
+    maximize: bool
+    dtype: Any
+
+
+def lift(
+    rule: Rule,
+    hyperparameters: Mapping[str, Any],
+    *,
+    decay: Decay = "none",
+    mask: Mask = None,
+    maximize: bool = False,
+    dtypes: tuple[Any, ...] = (),
+) -> optax.GradientTransformationExtraArgs:
+    """Make an optax gradient transformation of a rule.
+
+    Args:
+        rule: the algorithm.
+        hyperparameters: name -> `Hyperparameter`; each may be overridden by an extra argument of
+            `update` of the same name.
+        decay: how `weight_decay` acts: not at all, added to the gradient, or on the parameter.
+        mask: which leaves decay: a tree of bools (or a prefix of one), or params -> such a tree.
+        maximize: ascend: the gradient is negated first.
+        dtypes: dtype each moment is kept in; None: the parameter's, at least float32.
+
+    Returns:
+        `optax.GradientTransformationExtraArgs`; updates have the promoted dtype of gradient and
+        parameter, a None gradient gives a None update and leaves its moments alone.
+    """
+    hyperparameters = {name: read(name, value) for name, value in hyperparameters.items()}
+    kept_in = [
+        _check.moment_dtype(f"{name}_dtype", dtype)
+        for name, dtype in zip(rule.moments, dtypes or [None] * len(rule.moments), strict=True)
+    ]
+
+    def init(params):
+        def zeros(path, p, dtype):
+            _check.inexact(path, p, "params")
+            return jnp.zeros_like(p, dtype=_kept_dtype(path, p, dtype))
+
+        tree_map = jax.tree_util.tree_map_with_path
+        moments = [tree_map(functools.partial(zeros, dtype=dtype), params) for dtype in kept_in]
+        scalars = {name: jnp.asarray(value, _scalar_dtype()) for name, value in rule.scalars}
+        trees = dict(zip(rule.moments, moments, strict=True))
+        return rule.state(count=jnp.zeros((), jnp.int32), **scalars, **trees)
+
+    def update(updates, state, params=None, **extra_args):
+        constants, data = resolve(hyperparameters, state.count, extra_args)
+        kind: Decay = "none" if is_zero(dict(constants).get("weight_decay", 0.0)) else decay
+        if "weight_decay" in data:
+            kind = decay
+        if kind != "none" and params is None:
+            raise ValueError("weight_decay needs the parameters: call update(grads, state, params)")
+        scalars = {name: getattr(state, name) for name, _ in rule.scalars}
+        k, shrink = _coefficients(rule, constants, data, state.count, scalars, kind)
+
+        paths, treedef = jax.tree_util.tree_flatten_with_path(updates, is_leaf=_is_none)
+        flat = functools.partial(_check.flatten_like, treedef, updates)
+        old = [flat(getattr(state, name), f"state.{name}") for name in rule.moments]
+        ps = [None] * len(paths) if params is None else flat(params, "params")
+        decays = _decays(mask, params, paths, flat) if kind != "none" else [False] * len(paths)
+        results = []
+        for (path, g), p, decayed, *moments in zip(paths, ps, decays, *old, strict=True):
+            if g is None:
+                results.append((None, *moments))
+                continue
+            _check_leaf(path, g, p, moments, rule)
+            out = jnp.promote_types(jnp.result_type(g), jnp.result_type(g if p is None else p))
+            leaf = _Leaf(rule, kind if decayed else "none", maximize, out)
+            results.append(_update_leaf(leaf, k, shrink, g, p if decayed else None, tuple(moments)))
+
+        new = [treedef.unflatten(column) for column in zip(*results, strict=True)] or [updates] * (
+            1 + len(rule.moments)
+        )
+        kept = {name: getattr(k, name).astype(scalars[name].dtype) for name in scalars}
+        trees = dict(zip(rule.moments, new[1:], strict=True))
+        count = optax.safe_increment(state.count)
+        return new[0], rule.state(count=count, **kept, **trees)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 5), inline=True)
+def _coefficients(rule, constants, data, count, scalars, kind):
+    """The step scalars, once for all leaves, and what decay multiplies by."""
+    if x64_enabled():
+        t = count.astype(jnp.float64) + 1
+    else:
+        t = as_two_float(count) + 1
+        scalars = {name: as_two_float(value) for name, value in scalars.items()}
+    # scale_by_x has no rate: the step -learning_rate * direction is the direction itself.
+    h = SimpleNamespace(**{"learning_rate": -1.0, **dict(constants), **data})
+    k = rule.coefficients(t, h, scalars)
+    shrink = {
+        "none": lambda: 0.0,
+        "coupled": lambda: h.weight_decay,
+        "decoupled": lambda: 1 - h.learning_rate * h.weight_decay,
+    }[kind]()
+    arrays = jax.tree.map(_as_array, (k, shrink), is_leaf=lambda x: isinstance(x, TwoFloat))
+    # Without it XLA recomputes the chain of scalars inside the loop of every leaf.
+    return lax.optimization_barrier(arrays)
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _update_leaf(leaf, k, shrink, g, p, moments):
+    """One leaf: the parts of a complex array are two real ones, as torch.view_as_real."""
+    if not jnp.iscomplexobj(g):
+        return _update_real(leaf, k, shrink, g, p, moments)
+    parts = [
+        _update_real(
+            leaf, k, shrink, part(g), None if p is None else part(p), [*map(part, moments)]
+        )
+        for part in (jnp.real, jnp.imag)
+    ]
+    return tuple(lax.complex(re, im) for re, im in zip(*parts, strict=True))
+
+
+def _update_real(leaf, k, shrink, g, p, moments):
+    rule = leaf.rule
+    dtype = jnp.promote_types(jnp.float32, jnp.finfo(leaf.dtype).dtype)
+    k = jax.tree.map(lambda x: x if x.dtype == bool else x.astype(dtype), k)
+    g = g.astype(dtype)
+    if leaf.maximize:
+        g = _ops.neg(g)
+    u = lax.full_like(g, 0)
+    if p is not None:
+        p = p.astype(dtype)
+        shrink = shrink.astype(dtype)
+        if leaf.decay == "coupled":
+            g = _ops.add_scaled(g, p, shrink)
+        else:
+            u = _ops.mul_(p, shrink)
+    new, *states = rule.step(_ops, u, g, *(m.astype(dtype) for m in moments), k)
+    if leaf.decay == "decoupled":
+        # The update that lands on torch's parameter; an infinite one stays what it is.
+        new = lax.select(new == p, u * 0, new - p)
+    kept = (m.astype(old.dtype) for m, old in zip(states, moments, strict=True))
+    real = jnp.finfo(leaf.dtype).dtype
+    return (new.astype(real), *kept)
+
+
+def _as_array(x):
+    x = rounded(x)
+    return x if isinstance(x, jax.Array) else jnp.asarray(x, _scalar_dtype())
+
+
+def _scalar_dtype():
+    return jnp.float64 if x64_enabled() else jnp.float32
+
+
+def _is_none(x):
+    return x is None
+
+
+def _kept_dtype(path, p, dtype):
+    own = jnp.promote_types(jnp.float32, jnp.result_type(p))
+    if dtype is None:
+        return own
+    if not jnp.issubdtype(own, jnp.complexfloating):
+        return dtype
+    if dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(
+            f"params{jax.tree_util.keystr(path)} is complex: its moments can be kept in float32 or "
+            f"float64 parts, not in {dtype}"
+        )
+    return jnp.promote_types(jnp.complex64, dtype)
+
+
+def _check_leaf(path, g, p, moments, rule):
+    _check.inexact(path, g, "gradient")
+    if p is not None:
+        _check.same_shape(path, g, p, "params")
+    for name, moment in zip(rule.moments, moments, strict=True):
+        _check.same_shape(path, g, moment, f"state.{name}")
+
+
+def _decays(mask, params, paths, flat):
+    if mask is None:
+        return [True] * len(paths)
+    tree = mask(params) if callable(mask) else mask
+    spread = jax.tree.map(lambda keep, sub: jax.tree.map(lambda _: keep, sub), tree, params)
+    leaves = flat(spread, "mask")
+    for (path, g), keep in zip(paths, leaves, strict=True):
+        if g is not None and not isinstance(keep, bool):
+            where = jax.tree_util.keystr(path)
+            raise TypeError(f"mask{where} must be a bool, got {keep!r}")
+    return leaves

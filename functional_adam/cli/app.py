@@ -1,0 +1,18 @@
+"""The list of commands: one file each, beside this one."""
+
+from __future__ import annotations
+
+import typer
+
+from .demo import demo
+from .parity import parity
+
+app = typer.Typer(
+    name="functional-adam",
+    help="One definition of every Adam: the same numbers in JAX and in PyTorch.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(demo)
+app.command()(parity)

@@ -1,0 +1,165 @@
+"""RAdam and RAdamW: Adam that waits with its second moment until the variance is tractable."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import optax
+
+from .._hyperparameters import Hyperparameter
+from .._lift import Mask, Rule, lift
+from .._numerics import one_minus_power, power, sqrt, when
+from .adam import AdamState
+
+
+class RAdamCoefficients(NamedTuple):
+    """RAdam's scalars of one step; the last products are of those before."""
+
+    one_minus_b1: Any
+    b2: Any
+    one_minus_b2: Any
+    eps: Any
+    rectified: Any  # whether the second moment is used
+    learning_rate: Any
+    c1: Any
+    sqrt_c2: Any
+    rect: Any
+    neg_rectified: Any
+    neg_plain: Any
+    ahead_m: Any = None  # shares of moment and gradient in Nesterov's look-ahead
+    ahead_g: Any = None
+
+
+def coefficients(t, h, _):
+    """Scalars of step t = 1, 2, ...; rho is the length of the approximated simple average."""
+    c1 = one_minus_power(h.b1, t)
+    c2 = one_minus_power(h.b2, t)
+    rho_inf = 2 / (1 - h.b2) - 1
+    rho = rho_inf - 2 * t * power(h.b2, t) / c2
+
+    def rectifier():
+        wide = (rho_inf - 4) * (rho_inf - 2) * rho
+        return sqrt((rho - 4) * (rho - 2) * rho_inf / wide)
+
+    rectified = rho > 5.0
+    rect = when(rectified, rectifier, 0.0)
+    return RAdamCoefficients(
+        *(1 - h.b1, h.b2, 1 - h.b2, h.eps),
+        *(rectified, h.learning_rate, c1, sqrt(c2), rect),
+        neg_rectified=-(sqrt(c2) * (h.learning_rate * rect / c1)),
+        neg_plain=-(h.learning_rate / c1),
+    )
+
+
+def nesterov_coefficients(t, h, _):
+    """Scalars of step t that look ahead with constant momentum, as optax does."""
+    k = coefficients(t, h, _)
+    return k._replace(
+        c1=1.0,
+        neg_rectified=-(k.sqrt_c2 * (h.learning_rate * k.rect)),
+        neg_plain=-h.learning_rate,
+        ahead_m=h.b1 / one_minus_power(h.b1, t + 1),
+        ahead_g=(1 - h.b1) / one_minus_power(h.b1, t),
+    )
+
+
+def step(ops, u, g, m, v, k):
+    """One array, one step; `u` is what the step is added to."""
+    m = ops.lerp_(m, g, k.one_minus_b1)
+    v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
+    ahead = m if k.ahead_m is None else ops.add_scaled(ops.mul(m, k.ahead_m), g, k.ahead_g)
+    denominator = ops.add_(ops.sqrt(v), k.eps)
+    return ops.add_rectified_(u, ahead, denominator, k), m, v
+
+
+RADAM = Rule(AdamState, ("mu", "nu"), coefficients, step)
+NESTEROV = Rule(AdamState, ("mu", "nu"), nesterov_coefficients, step)
+
+
+def scale_by_radam(
+    *,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    nesterov: bool = False,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    """RAdam's direction, without rate and sign; see `radam`."""
+    rule = NESTEROV if nesterov else RADAM
+    return lift(rule, dict(b1=b1, b2=b2, eps=eps), dtypes=(mu_dtype, nu_dtype))
+
+
+def radam(
+    learning_rate: Hyperparameter,
+    *,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 0.0,
+    mask: Mask = None,
+    maximize: bool = False,
+    nesterov: bool = False,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    """RAdam with torch's threshold and coupled decay: `torch.optim.RAdam`.
+
+        g <- g + weight_decay * p;  m, v as in Adam
+        rho_inf = 2 / (1 - b2) - 1,   rho = rho_inf - 2 * t * b2**t / (1 - b2**t)
+        r = sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+        p <- p - learning_rate * m_hat * (r * sqrt(1 - b2**t) / (sqrt(v) + eps) if rho > 5 else 1)
+
+    `eps` is added before the correction of `v`, so it weighs more than Adam's in the first steps.
+
+    Args:
+        learning_rate: step size; this and what is not listed here as in `adam`.
+        nesterov: look ahead, as `optax.radam(nesterov=True)` and `adam(nesterov=True)`.
+
+    Returns:
+        `optax.GradientTransformationExtraArgs` with state `AdamState`.
+
+    Raises:
+        ValueError, TypeError: as `adam`.
+
+    Reference: Liu et al. 2020, Algorithm 2 (with the threshold 4), https://arxiv.org/abs/1908.03265;
+    threshold and eps as in torch/optim/radam.py.
+    """
+    return lift(
+        NESTEROV if nesterov else RADAM,
+        dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay),
+        decay="coupled",
+        mask=mask,
+        maximize=maximize,
+        dtypes=(mu_dtype, nu_dtype),
+    )
+
+
+def radamw(
+    learning_rate: Hyperparameter,
+    *,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 1e-2,
+    mask: Mask = None,
+    maximize: bool = False,
+    nesterov: bool = False,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
+) -> optax.GradientTransformationExtraArgs:
+    """RAdam with decoupled decay: `torch.optim.RAdam(decoupled_weight_decay=True)`.
+
+    Arguments, result and errors as in `radam`; decay as in `adamw`.
+
+    Reference: as `radam`, with the decay of Loshchilov and Hutter 2019, Algorithm 2,
+    https://arxiv.org/abs/1711.05101.
+    """
+    return lift(
+        NESTEROV if nesterov else RADAM,
+        dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay),
+        decay="decoupled",
+        mask=mask,
+        maximize=maximize,
+        dtypes=(mu_dtype, nu_dtype),
+    )
