@@ -1,9 +1,12 @@
 """One definition of every Adam, as a pure function: the same numbers in JAX and in PyTorch."""
 
 from ._hyperparameters import Hyperparameter as Hyperparameter
-from ._numerics import TwoFloat as TwoFloat
-from ._numerics import one_minus as one_minus
-from ._numerics import two_float as two_float
+from ._two_float import TwoFloat as TwoFloat
+from ._two_float import one_minus as one_minus
+from ._two_float import two_float as two_float
+from .precision import MasterState as MasterState
+from .precision import master_params as master_params
+from .precision import with_master as with_master
 from .rules import ALGORITHMS as ALGORITHMS
 from .rules import Algorithm as Algorithm
 from .rules import Twin as Twin

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from . import _check
-from ._numerics import TwoFloat, as_two_float, two_float, x64_enabled
+from ._numerics import x64_enabled
+from ._two_float import TwoFloat, as_two_float, two_float
 
 Hyperparameter = float | jax.Array | TwoFloat | Callable[[Any], Any]
 """A Python number, a scalar array (traced or not), a `TwoFloat`, or a schedule count -> those.

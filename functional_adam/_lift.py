@@ -19,7 +19,8 @@ from jax import lax
 
 from . import _check, _ops
 from ._hyperparameters import is_zero, read, resolve
-from ._numerics import TwoFloat, as_two_float, rounded, x64_enabled
+from ._numerics import rounded, x64_enabled
+from ._two_float import TwoFloat, as_two_float
 
 Decay = Literal["none", "coupled", "decoupled"]
 Mask = Any | Callable[[Any], Any] | None
@@ -187,7 +188,8 @@ def _update_real(leaf, k, shrink, g, p, moments):
     new, *states = rule.step(_ops, u, g, *(m.astype(dtype) for m in moments), k)
     if leaf.decay == "decoupled":
         # The update that lands on torch's parameter; an infinite one stays what it is.
-        new = lax.select(new == p, u * 0, new - p)
+        infinite = lax.abs(p) == jnp.inf
+        new = new - lax.select(infinite, lax.full_like(p, 0), p)
     kept = (m.astype(old.dtype) for m, old in zip(states, moments, strict=True))
     real = jnp.finfo(leaf.dtype).dtype
     return (new.astype(real), *kept)
