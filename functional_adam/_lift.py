@@ -104,12 +104,14 @@ def lift(
         kind: Decay = "none" if is_zero(dict(constants).get("weight_decay", 0.0)) else decay
         if "weight_decay" in data:
             kind = decay
+        scalars = {name: getattr(state, name) for name, _ in rule.scalars}
+        paths, treedef = jax.tree_util.tree_flatten_with_path(updates, is_leaf=_is_none)
+        if all(g is None for _, g in paths):
+            kind = "none"
         if kind != "none" and params is None:
             raise ValueError("weight_decay needs the parameters: call update(grads, state, params)")
-        scalars = {name: getattr(state, name) for name, _ in rule.scalars}
         k, shrink = _coefficients(rule, constants, data, state.count, scalars, kind)
 
-        paths, treedef = jax.tree_util.tree_flatten_with_path(updates, is_leaf=_is_none)
         flat = functools.partial(_check.flatten_like, treedef, updates)
         old = [flat(getattr(state, name), f"state.{name}") for name in rule.moments]
         ps = [None] * len(paths) if params is None else flat(params, "params")

@@ -116,8 +116,8 @@ def as_two_float(value: Any) -> TwoFloat:
     else:
         high = value.astype(jnp.float32)
         exact = value.dtype == jnp.float64 or jnp.issubdtype(value.dtype, jnp.integer)
-        low = (value - high.astype(value.dtype)).astype(jnp.float32) if exact else jnp.zeros_like(high)
-        pair = TwoFloat(high, low)
+        low = value - high.astype(value.dtype) if exact else jnp.zeros_like(high)
+        pair = TwoFloat(high, low.astype(jnp.float32))
     # XLA folds the constants of (1 + x) - 1, and with them the rounding error sought.
     return lax.optimization_barrier(pair)
 

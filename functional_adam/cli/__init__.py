@@ -14,9 +14,8 @@ def main() -> None:
     try:
         from .app import app
     except ModuleNotFoundError as error:
-        if error.name not in ("typer", "rich"):
+        package = (error.name or "").partition(".")[0]
+        if package not in ("typer", "rich"):
             raise
-        sys.exit(
-            f"functional-adam needs {error.name}: pip install 'functional_adam[cli]'",
-        )
+        sys.exit(f"functional-adam needs {package}: pip install 'functional_adam[cli]'")
     app()

@@ -1,0 +1,170 @@
+"""The torch classes: torch.optim's own numbers bit for bit, its state, its errors."""
+
+from __future__ import annotations
+
+import copy
+import io
+import itertools
+
+import pytest
+import torch
+
+import functional_adam_torch as ft
+
+KINDS = [
+    ("Adam", {}),
+    ("Adam", {"amsgrad": True}),
+    ("Adam", {"decoupled_weight_decay": True}),
+    ("AdamW", {}),
+    ("AdamW", {"amsgrad": True}),
+    ("NAdam", {"momentum_decay": 0.1}),
+    ("NAdam", {"decoupled_weight_decay": True}),
+    ("RAdam", {}),
+    ("RAdam", {"decoupled_weight_decay": True}),
+    ("Adamax", {}),
+]
+kinds = pytest.mark.parametrize(
+    ("name", "options"), KINDS, ids=lambda x: x if isinstance(x, str) else "-".join(x) or "plain"
+)
+
+
+def _bits(a, b):
+    """How many elements differ; NaN equals NaN."""
+    if a.is_complex():
+        a, b = torch.view_as_real(a), torch.view_as_real(b)
+    return int(((a != b) & ~(a.isnan() & b.isnan())).sum())
+
+
+def _start(dtype, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((5, 7), (33,), (), (0,))
+    return [torch.randn(s, dtype=dtype, generator=generator).requires_grad_() for s in shapes]
+
+
+def _give_gradients(step, *sides):
+    generator = torch.Generator().manual_seed(1000 + step)
+    for i, row in enumerate(zip(*sides, strict=True)):
+        g = torch.randn(row[0].shape, dtype=row[0].dtype, generator=generator)
+        g = g * 10.0 ** (6 * float(torch.rand((), generator=generator)) - 4)
+        g = g * (torch.rand(g.shape, generator=generator) > 0.1)
+        for p in row:
+            # One parameter misses a gradient now and then: its own step stands still.
+            p.grad = None if i == 1 and step % 3 == 1 else g.clone()
+
+
+def _pair(name, dtype, theirs, ours, **options):
+    a, b = _start(dtype), _start(dtype)
+    return a, b, getattr(theirs, name)(a, **options), getattr(ours, name)(b, **options)
+
+
+def _assert_same(a, b, left, right):
+    for x, y in zip(a, b, strict=True):
+        assert _bits(x.detach(), y.detach()) == 0
+        assert list(left.state[x]) == list(right.state[y])
+        for key, value in left.state[x].items():
+            other = right.state[y][key]
+            assert (value.dtype, value.shape, value.device) == (
+                other.dtype, other.shape, other.device)  # fmt: skip
+            assert _bits(value, other) == 0, key
+
+
+@kinds
+def test_bit_for_bit(name, options):
+    dtypes = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64)
+    betas = ((0.9, 0.999), (0.3, 0.95), (0.0, 0.5), (0.9, 0.99999))
+    for foreach, maximize, decay, dtype in itertools.product(
+        (False, True), (False, True), (0, 0.1), dtypes
+    ):
+        b = betas[(2 * foreach + maximize + len(str(dtype))) % 4]
+        a, ours, left, right = _pair(
+            name, dtype, torch.optim, ft, lr=1e-2, betas=b, eps=1e-6, weight_decay=decay,
+            maximize=maximize, foreach=foreach, **options,
+        )  # fmt: skip
+        for step in range(15):
+            _give_gradients(step, a, ours)
+            left.step()
+            right.step()
+        _assert_same(a, ours, left, right)
+        moved = (a[0].detach() - _start(dtype)[0].detach()).abs().max()
+        assert moved > 0
+
+
+@kinds
+@pytest.mark.parametrize("foreach", [False, True])
+def test_a_thousand_steps_with_hand_over(name, options, foreach):
+    """At half way each side loads the other's checkpoint and goes on."""
+    a, b, left, right = _pair(name, torch.float32, torch.optim, ft, foreach=foreach, **options)
+    for step in range(1000):
+        if step == 500:
+            buffers = io.BytesIO(), io.BytesIO()
+            for buffer, optimizer in zip(buffers, (left, right), strict=True):
+                torch.save(optimizer.state_dict(), buffer)
+                buffer.seek(0)
+            left, right = (
+                getattr(module, name)(p, foreach=foreach, **options)
+                for module, p in ((torch.optim, a), (ft, b))
+            )
+            left.load_state_dict(torch.load(buffers[1], weights_only=True))
+            right.load_state_dict(torch.load(buffers[0], weights_only=True))
+        _give_gradients(step, a, b)
+        left.step()
+        right.step()
+    _assert_same(a, b, left, right)
+
+
+@kinds
+def test_it_is_a_torch_optimizer(name, options):
+    ours, theirs = getattr(ft, name), getattr(torch.optim, name)
+    assert issubclass(ours, theirs)
+    p = _start(torch.float32)
+    optimizer = ours([{"params": p[:2]}, {"params": p[2:], "lr": 5e-3}], lr=1e-2, **options)
+    reference = theirs([{"params": p[:2]}, {"params": p[2:], "lr": 5e-3}], lr=1e-2, **options)
+    assert [list(g) for g in optimizer.param_groups] == [list(g) for g in reference.param_groups]
+    assert optimizer.defaults == reference.defaults
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+    calls = []
+    optimizer.register_step_pre_hook(lambda *_: calls.append("pre"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("post"))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = sum((x**2).sum() for x in p)
+        loss.backward()
+        return loss
+
+    first = optimizer.step(closure).item()
+    scheduler.step()
+    for _ in range(20):
+        last = optimizer.step(closure).item()
+    assert last < first
+    assert calls[:2] == ["pre", "post"]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(5e-3)
+    clone = copy.deepcopy(optimizer)
+    assert str(clone.state_dict()) == str(optimizer.state_dict())
+
+
+@kinds
+def test_a_tensor_rate(name, options):
+    rate = torch.tensor(1e-2)
+    a, b, left, right = _pair(name, torch.float32, torch.optim, ft, lr=rate, weight_decay=0.1,
+                              foreach=False, **options)  # fmt: skip
+    for step in range(5):
+        rate.mul_(0.9)
+        _give_gradients(step, a, b)
+        left.step()
+        right.step()
+    _assert_same(a, b, left, right)
+
+
+def test_errors_say_what_to_do():
+    p = [torch.nn.Parameter(torch.ones(3, 3))]
+    p[0].grad = torch.ones(3, 3).to_sparse()
+    with pytest.raises(RuntimeError, match=r"Adam does not support sparse gradients.*SparseAdam"):
+        ft.Adam(p).step()
+    p[0].grad = torch.ones(3, 3)
+    for option in ("capturable", "differentiable", "fused"):
+        with pytest.raises(RuntimeError, match=rf"does not support {option}=True"):
+            ft.AdamW(p, **{option: True}).step()
+    with pytest.raises(ValueError, match="Invalid learning rate"):
+        ft.RAdam(p, lr=-1.0)
+    assert (p[0] == 1).all()
