@@ -6,16 +6,15 @@ named by the command that wants it.
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 
 def main() -> None:
     """Run the command line; without its extra, say how to install it."""
-    try:
-        from .app import app
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package not in ("typer", "rich"):
-            raise
-        sys.exit(f"functional-adam needs {package}: pip install 'functional_adam[cli]'")
+    for package in ("typer", "rich"):
+        if sys.modules.get(package, ...) is None or importlib.util.find_spec(package) is None:
+            sys.exit(f"functional-adam needs {package}: pip install 'functional_adam[cli]'")
+    from .app import app
+
     app()
