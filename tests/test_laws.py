@@ -25,6 +25,7 @@ from cases import (
 )
 
 import functional_adam as fa
+from functional_adam import _lift
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 short = pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
@@ -99,6 +100,18 @@ def test_no_value_recompiles(case):
         }
         _, state = step(state, gradients(t, p), extra)
     assert traces == 1
+
+
+@short
+def test_no_number_recompiles_without_jit(case):
+    """A number given to an eager call is data as well: the step scalars are compiled once."""
+    tx, p = case.make(), params()
+    state, g = tx.init(p), gradients(0, p)
+    sizes = []
+    for t in range(4):
+        _, state = tx.update(g, state, p, learning_rate=1e-2 / (1 + t), b2=0.9 + 0.01 * t)
+        sizes.append(_lift._coefficients._cache_size())
+    assert sizes[1:] == sizes[:1] * 3
 
 
 @every
