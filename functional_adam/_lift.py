@@ -1,61 +1,24 @@
-"""From a rule for one array to a gradient transformation: trees, dtypes, decay, complex numbers.
-
-The only file that knows pytrees. A rule is given real arrays of one dtype, at least float32, and
-step scalars of that dtype; what it returns is rounded once, to the dtype it is kept in.
-"""
+"""From a rule for one array to a gradient transformation: the only file that knows pytrees."""
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
 
-from . import _check, _ops
+from . import _check
 from ._hyperparameters import is_zero, read, resolve
+from ._leaf import Decay, Leaf, Rule, update_leaf
 from ._numerics import rounded, x64_enabled
 from ._two_float import TwoFloat, as_two_float
 
-Decay = Literal["none", "coupled", "decoupled"]
 Mask = Any | Callable[[Any], Any] | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Rule:
-    """One algorithm: what it keeps, its step scalars, and its formula for one array.
-
-    Attributes:
-        state: NamedTuple with `count`, the `scalars` and the `moments` as fields.
-        moments: names of the per-parameter fields, in the order of `step`'s arguments.
-        coefficients: `(t, h, scalars) -> NamedTuple` of step scalars; t counts from 1, h holds the
-            hyperparameters. Written with operators: on the host it is given Python floats.
-        step: `(ops, u, g, *moments, k) -> (u, *moments)` for one real array. `u` is what the step
-            is added to: the parameter in torch, zero (or the decayed parameter) in JAX.
-        scalars: names and initial values of further scalars kept in the state and returned, under
-            the same names, by `coefficients`.
-    """
-
-    state: Callable[..., Any]
-    moments: tuple[str, ...]
-    coefficients: Callable[[Any, Any, Mapping[str, Any]], Any]
-    step: Callable[..., tuple[Any, ...]]
-    scalars: tuple[tuple[str, float], ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class _Leaf:
-    """What a leaf's computation depends on besides its arrays: the key of its trace."""
-
-    rule: Rule
-    decay: Decay
-    maximize: bool
-    dtype: Any
 
 
 def lift(
@@ -87,6 +50,9 @@ def lift(
         _check.moment_dtype(f"{name}_dtype", dtype)
         for name, dtype in zip(rule.moments, dtypes or [None] * len(rule.moments), strict=True)
     ]
+
+    # A direction is scaled later: its digits must not end where the parameter's do.
+    stepwise = rule.adds_twice and "learning_rate" in hyperparameters
 
     def init(params):
         def zeros(path, p, dtype):
@@ -123,8 +89,11 @@ def lift(
                 continue
             _check_leaf(path, g, p, moments, rule)
             out = jnp.promote_types(jnp.result_type(g), jnp.result_type(g if p is None else p))
-            leaf = _Leaf(rule, kind if decayed else "none", maximize, out)
-            results.append(_update_leaf(leaf, k, shrink, g, p if decayed else None, tuple(moments)))
+            own = kind if decayed else "none"
+            lands = own == "decoupled" or (stepwise and p is not None)
+            leaf = Leaf(rule, own, lands, maximize, out)
+            p = p if decayed or lands else None
+            results.append(update_leaf(leaf, k, shrink, g, p, tuple(moments)))
 
         new = [treedef.unflatten(column) for column in zip(*results, strict=True)] or [updates] * (
             1 + len(rule.moments)
@@ -156,45 +125,6 @@ def _coefficients(rule, constants, data, count, scalars, kind):
     arrays = jax.tree.map(_as_array, (k, shrink), is_leaf=lambda x: isinstance(x, TwoFloat))
     # Without it XLA recomputes the chain of scalars inside the loop of every leaf.
     return lax.optimization_barrier(arrays)
-
-
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _update_leaf(leaf, k, shrink, g, p, moments):
-    """One leaf: the parts of a complex array are two real ones, as torch.view_as_real."""
-    if not jnp.iscomplexobj(g):
-        return _update_real(leaf, k, shrink, g, p, moments)
-    parts = [
-        _update_real(
-            leaf, k, shrink, part(g), None if p is None else part(p), [*map(part, moments)]
-        )
-        for part in (jnp.real, jnp.imag)
-    ]
-    return tuple(lax.complex(re, im) for re, im in zip(*parts, strict=True))
-
-
-def _update_real(leaf, k, shrink, g, p, moments):
-    rule = leaf.rule
-    dtype = jnp.promote_types(jnp.float32, jnp.finfo(leaf.dtype).dtype)
-    k = jax.tree.map(lambda x: x if x.dtype == bool else x.astype(dtype), k)
-    g = g.astype(dtype)
-    if leaf.maximize:
-        g = _ops.neg(g)
-    u = lax.full_like(g, 0)
-    if p is not None:
-        p = p.astype(dtype)
-        shrink = shrink.astype(dtype)
-        if leaf.decay == "coupled":
-            g = _ops.add_scaled(g, p, shrink)
-        else:
-            u = _ops.mul_(p, shrink)
-    new, *states = rule.step(_ops, u, g, *(m.astype(dtype) for m in moments), k)
-    if leaf.decay == "decoupled":
-        # The update that lands on torch's parameter; an infinite one stays what it is.
-        infinite = lax.abs(p) == jnp.inf
-        new = new - lax.select(infinite, lax.full_like(p, 0), p)
-    kept = (m.astype(old.dtype) for m, old in zip(states, moments, strict=True))
-    real = jnp.finfo(leaf.dtype).dtype
-    return (new.astype(real), *kept)
 
 
 def _as_array(x):

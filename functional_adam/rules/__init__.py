@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from .._lift import Decay, Rule
+from .._leaf import Decay, Rule
 from .adam import ADAM, adam, scale_by_adam
 from .adamax import ADAMAX, adamax, scale_by_adamax
 from .adamw import adamw

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import optax
 
 from .._hyperparameters import Hyperparameter
-from .._lift import Mask, Rule, lift
+from .._leaf import Rule
+from .._lift import Mask, lift
 from .._numerics import accumulate, one_minus_power, power, sqrt
 
 
@@ -57,7 +58,14 @@ def step(ops, u, g, m, v, k):
     return ops.addcdiv_(u, m, denominator, k.neg_step_m), m, v
 
 
-NADAM = Rule(NAdamState, ("mu", "nu"), coefficients, step, scalars=(("mu_product", 1.0),))
+NADAM = Rule(
+    NAdamState,
+    ("mu", "nu"),
+    coefficients,
+    step,
+    scalars=(("mu_product", 1.0),),
+    adds_twice=True,
+)
 
 
 def scale_by_nadam(
@@ -101,7 +109,8 @@ def nadam(
         momentum_decay: psi, how fast the momentum rises with the step, >= 0 (Keras: 1).
 
     Returns:
-        `optax.GradientTransformationExtraArgs` with state `NAdamState`.
+        `optax.GradientTransformationExtraArgs` with state `NAdamState`. Given the parameters, the
+        update is the difference of torch's new parameter, rounded twice, and the old one.
 
     Raises:
         ValueError, TypeError: as `adam`.

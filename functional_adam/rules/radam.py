@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import optax
 
 from .._hyperparameters import Hyperparameter
-from .._lift import Mask, Rule, lift
+from .._leaf import Rule
+from .._lift import Mask, lift
 from .._numerics import one_minus_power, power, sqrt, when
 from .adam import AdamState
 

@@ -1,0 +1,100 @@
+"""A rule, and what it does to one array of any dtype: decay, complex numbers, rounding.
+
+A rule is given real arrays of one dtype, at least float32, and step scalars of that dtype; what it
+returns is rounded once, to the dtype it is kept in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from . import _ops
+
+Decay = Literal["none", "coupled", "decoupled"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """One algorithm: what it keeps, its step scalars, and its formula for one array.
+
+    Attributes:
+        state: NamedTuple with `count`, the `scalars` and the `moments` as fields.
+        moments: names of the per-parameter fields, in the order of `step`'s arguments.
+        coefficients: `(t, h, scalars) -> NamedTuple` of step scalars; t counts from 1, h holds the
+            hyperparameters. Written with operators: on the host it is given Python floats.
+        step: `(ops, u, g, *moments, k) -> (u, *moments)` for one real array. `u` is what the step
+            is added to: the parameter in torch, zero (or the decayed parameter) in JAX.
+        scalars: names and initial values of further scalars kept in the state and returned, under
+            the same names, by `coefficients`.
+        adds_twice: whether `step` adds to `u` more than once, which torch rounds each time: where
+            the parameters are known, JAX starts from them as well.
+    """
+
+    state: Callable[..., Any]
+    moments: tuple[str, ...]
+    coefficients: Callable[[Any, Any, Mapping[str, Any]], Any]
+    step: Callable[..., tuple[Any, ...]]
+    scalars: tuple[tuple[str, float], ...] = ()
+    adds_twice: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """What a leaf's computation depends on besides its arrays: the key of its trace."""
+
+    rule: Rule
+    decay: Decay
+    lands: bool  # the update is the difference of torch's new parameter and the old one
+    maximize: bool
+    dtype: Any
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def update_leaf(leaf, k, shrink, g, p, moments):
+    """Update one leaf; the parts of a complex array are two real ones, as torch.view_as_real.
+
+    Args:
+        leaf: `Leaf`, static.
+        k: the rule's coefficients, scalar arrays.
+        shrink: coefficient of coupled decay, or factor of decoupled decay.
+        g: gradient.
+        p: parameter of the same shape, or None where neither decay nor landing needs it.
+        moments: the rule's moments, of the same shape.
+
+    Returns:
+        The update, in the leaf's dtype, and the new moments in their dtypes.
+    """
+    if not jnp.iscomplexobj(g):
+        return _update_real(leaf, k, shrink, g, p, moments)
+    parts = [
+        _update_real(leaf, k, shrink, *jax.tree.map(part, (g, p, moments)))
+        for part in (jnp.real, jnp.imag)
+    ]
+    return tuple(lax.complex(re, im) for re, im in zip(*parts, strict=True))
+
+
+def _update_real(leaf, k, shrink, g, p, moments):
+    narrow = jnp.finfo(leaf.dtype).dtype
+    dtype = jnp.promote_types(jnp.float32, narrow)
+    k = jax.tree.map(lambda x: x if x.dtype == bool else x.astype(dtype), k)
+    g, shrink, p, wide = jax.tree.map(lambda x: x.astype(dtype), (g, shrink, p, moments))
+    if leaf.maximize:
+        g = _ops.neg(g)
+    if leaf.decay == "coupled":
+        g = _ops.add_scaled(g, p, shrink)
+    u = lax.full_like(g, 0)
+    if leaf.lands:
+        u = _ops.mul_(p, shrink) if leaf.decay == "decoupled" else p
+    new, *states = leaf.rule.step(_ops, u, g, *wide, k)
+    if leaf.lands:
+        # An infinite parameter stays what it is.
+        new = new - lax.select(lax.abs(p) == jnp.inf, lax.full_like(p, 0), p)
+    kept = (state.astype(old.dtype) for state, old in zip(states, moments, strict=True))
+    return (new.astype(narrow), *kept)
