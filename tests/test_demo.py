@@ -29,7 +29,7 @@ import functional_adam_torch.optimizers
 from functional_adam import ALGORITHMS
 from functional_adam._lift import lift
 from functional_adam.cli import demo
-from functional_adam.cli._demo import compare, data, files, network, run_jax, verdict
+from functional_adam.cli._demo import compare, data, files, network, picture, run_jax, verdict
 from functional_adam.cli._demo.gap import Gap
 from functional_adam.cli._demo.ways import BRIDGE, JAX, TORCH, YARDSTICK
 
