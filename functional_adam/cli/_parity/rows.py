@@ -1,0 +1,132 @@
+"""What is compared with what: the table of options, and from it the name of every row."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from functional_adam import ALGORITHMS, Algorithm
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+HALVES = ("bfloat16", "float16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One set of options.
+
+    Attributes:
+        name: as in the names of rows.
+        hyperparameters: by our names; the others are in `COMMON`.
+        maximize: ascend.
+        nesterov: look ahead; torch's classes cannot.
+        free: dtypes in which it also runs freely.
+    """
+
+    name: str
+    hyperparameters: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
+    maximize: bool = False
+    nesterov: bool = False
+    free: tuple[str, ...] = ()
+
+
+COMMON = dict(learning_rate=1e-3, b1=0.9, b2=0.999, eps=1e-8, momentum_decay=4e-3)
+DECAY = {"none": 0.0, "coupled": 0.0, "decoupled": 1e-2}
+
+VARIANTS = (
+    Variant("plain", free=DTYPES),
+    Variant("weight_decay", {"weight_decay": 0.1}, free=("float32",)),
+    Variant("maximize", maximize=True),
+    Variant("eps=1e-2", {"eps": 1e-2}),
+    Variant("b2=.95", {"b2": 0.95}, free=("float32", "float64")),
+    Variant("b2=.99999", {"b2": 0.99999}, free=("float32", "float64")),
+    # Below one half, lerp has its other branch: it starts from the gradient.
+    Variant("b1=.3", {"b1": 0.3}),
+    Variant("momentum_decay=.5", {"momentum_decay": 0.5}),
+    Variant("nesterov", nesterov=True),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One comparison: an algorithm with options in a dtype, a subject and what it is held against.
+
+    Attributes:
+        subject: `jax` (moments float32 or wider), `jax-half` (moments in the dtype),
+            `bridge-single`, `bridge-foreach`; or a peer, shown beside ours, without bounds.
+        against: `torch-single`, `torch-foreach`, `torch-fused`, `optax` or `reference`.
+    """
+
+    algorithm: str
+    variant: Variant
+    dtype: str
+    subject: str
+    against: str
+
+    @property
+    def name(self) -> str:
+        """Name in the table, the parts separated by slashes."""
+        parts = (self.algorithm, self.variant.name, self.dtype, self.subject, self.against)
+        return "/".join(parts)
+
+
+def hyperparameters(algorithm: Algorithm, variant: Variant) -> dict[str, Any]:
+    """Values for every hyperparameter that the algorithm has."""
+    given = COMMON | {"weight_decay": DECAY[algorithm.decay]} | dict(variant.hyperparameters)
+    return {name: given[name] for name in algorithm.hyperparameters}
+
+
+def torch_modes(algorithm: Algorithm) -> tuple[str, ...]:
+    """How torch can run an algorithm: single, foreach and, where there is one, fused."""
+    has_fused = "fused" in inspect.signature(getattr(torch.optim, algorithm.torch.name)).parameters
+    return ("single", "foreach", "fused") if has_fused else ("single", "foreach")
+
+
+def every_row() -> list[Row]:
+    """All rows, in the order of the table."""
+    return [
+        Row(name, variant, dtype, subject, against)
+        for name, algorithm in ALGORITHMS.items()
+        for variant in VARIANTS
+        if _has(algorithm, variant)
+        for dtype in DTYPES
+        for subject, against in _pairs(algorithm, variant, dtype)
+    ]
+
+
+def select(rows: Iterable[Row], patterns: Iterable[str]) -> list[Row]:
+    """Rows of that name, or whose name contains a pattern or matches it as a glob; all without."""
+    rows, wanted = list(rows), {*patterns} or {""}
+    exact = wanted & {row.name for row in rows}
+    return [
+        row
+        for row in rows
+        if row.name in exact
+        or any(each in row.name or fnmatch.fnmatchcase(row.name, each) for each in wanted - exact)
+    ]
+
+
+def _has(algorithm: Algorithm, variant: Variant) -> bool:
+    """Whether an algorithm has these options."""
+    if variant.nesterov and "nesterov" not in inspect.signature(algorithm.make).parameters:
+        return False
+    return {*variant.hyperparameters} <= {*algorithm.hyperparameters}
+
+
+def _pairs(algorithm: Algorithm, variant: Variant, dtype: str) -> list[tuple[str, str]]:
+    modes = () if variant.nesterov else torch_modes(algorithm)
+    pairs = [("bridge-single", "torch-single"), ("bridge-foreach", "torch-foreach")][: len(modes)]
+    pairs += [("jax", f"torch-{mode}") for mode in modes]
+    if dtype in HALVES and dtype in variant.free:
+        pairs += [("jax-half", f"torch-{mode}") for mode in modes]
+    optax = algorithm.optax and "momentum_decay" not in variant.hyperparameters
+    pairs += [("jax", "optax")] if optax else []
+    pairs += [("jax", "reference")]
+    pairs += [("torch-fused", "torch-single")] if "fused" in modes else []
+    pairs += [("optax", "torch-single")] if optax and modes else []
+    return pairs

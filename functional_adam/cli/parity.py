@@ -1,0 +1,151 @@
+"""`functional-adam parity`: every algorithm against torch, optax and float64, row by row."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._needs import need
+
+if TYPE_CHECKING:
+    from ._parity.measure import Sizes, Table
+    from ._parity.rows import Row
+
+STDOUT = Path("-")
+MANY = 4  # processes; each compiles everything it measures
+
+
+def parity(
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Rows whose name contains this, or matches it as a glob; repeatable."),
+    ] = None,
+    list_rows: Annotated[bool, typer.Option("--list", help="Names of the rows, and stop.")] = False,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the free runs.")] = 1000,
+    elements: Annotated[
+        int | None, typer.Option(min=256, help="Elements of a leaf; default 65,536, free 4,099.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option(help="Fewer elements and steps; without --only, no options but plain.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; default the cores, at most 4.")
+    ] = None,
+    full: Annotated[bool, typer.Option(help="A line for every row of the table.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the rows here; - for stdout.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a line per algorithm here; - for stdout.")
+    ] = None,
+) -> None:
+    """Compare the same steps in JAX, in the bridge, in torch.optim, in optax and in float64.
+
+    A row is algorithm/options/dtype/subject/against. Exit status: 0 all rows are within their
+    bounds, 1 one is beyond, 2 wrong usage, 130 interrupted.
+    """
+    need("torch")
+    rows = _rows(only or (["*/plain/*"] if quick else []))
+    if list_rows:
+        typer.echo("\n".join(row.name for row in rows))
+        return
+    _check_writable(json, markdown)
+    try:
+        sizes = _sizes(steps, elements, quick)
+        table = _measure(rows, sizes, jobs)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    _show(table, sizes, full=full, json=json, markdown=markdown)
+    _judge(table)
+
+
+def _rows(only: list[str]) -> list[Row]:
+    from ._parity.rows import every_row, select
+
+    rows = select(every_row(), only)
+    if not rows:
+        typer.echo(f"--only {' '.join(only)}: no such row; see --list", err=True)
+        raise typer.Exit(2)
+    return rows
+
+
+def _check_writable(*paths: Path | None) -> None:
+    """Refuse before the measurement, not after."""
+    for path in paths:
+        if path not in (None, STDOUT) and (path.is_dir() or not path.absolute().parent.is_dir()):
+            typer.echo(f"cannot write {path}: not a file in a folder that exists", err=True)
+            raise typer.Exit(2)
+
+
+def _sizes(steps: int, elements: int | None, quick: bool) -> Sizes:
+    from ._parity.measure import Sizes
+
+    if quick:
+        return Sizes(
+            one_step=elements or 4_096, free=elements or 515, common_steps=8, free_steps=50
+        )
+    full = Sizes()
+    return Sizes(one_step=elements or full.one_step, free=elements or full.free, free_steps=steps)
+
+
+def _measure(rows: list[Row], sizes: Sizes, jobs: int | None) -> Table:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from ._parity.measure import groups, measure
+
+    total = len(groups(rows))
+    jobs = min(jobs or min(os.cpu_count() or 1, MANY), total)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description:<30}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=total)
+
+        def done(row: Row) -> None:
+            progress.update(task, advance=1, description=f"{row.algorithm} {row.variant.name}")
+
+        return measure(rows, sizes, done, jobs)
+
+
+def _show(
+    table: Table, sizes: Sizes, *, full: bool, json: Path | None, markdown: Path | None
+) -> None:
+    from ._parity.report import as_json, as_lines, as_markdown
+
+    if STDOUT not in (json, markdown):
+        _print(as_lines(table, full=full))
+    for path, text in ((json, as_json(table, sizes)), (markdown, as_markdown(table))):
+        if path == STDOUT:
+            typer.echo(text, nl=False)
+        elif path is not None:
+            _write(path, text)
+
+
+def _print(lines: list[str]) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    for line in lines:
+        console.print(line, style="bold red" if line.endswith("BEYOND") else None)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        typer.echo(f"cannot write {path}: {error.strerror}", err=True)
+        raise typer.Exit(2) from None
+
+
+def _judge(table: Table) -> None:
+    from ._parity.bounds import broken, held
+
+    faults = [fault for row, figures in table.items() for fault in broken(row, figures)]
+    for fault in faults:
+        typer.echo(f"beyond its bound: {fault}", err=True)
+    bound = sum(bool(held(row, figures)) for row, figures in table.items())
+    beyond = len({fault.partition(":")[0] for fault in faults})
+    typer.echo(f"{len(table)} rows, {bound} with bounds, {beyond} beyond", err=True)
+    if faults:
+        raise typer.Exit(1)
