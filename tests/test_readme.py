@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import functional_adam as fa
+from functional_adam.cli._parity.report import as_markdown
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -21,8 +22,19 @@ def test_the_blocks_run():
     assert (names["weights"] < 1).all()
 
 
+def _section(title: str) -> str:
+    return README.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
 def test_the_table_names_every_algorithm():
     for name, algorithm in fa.ALGORITHMS.items():
-        (row,) = re.findall(rf"^\| `{name}` \|.*$", README, re.MULTILINE)
+        (row,) = re.findall(rf"^\| `{name}` \|.*$", _section("Algorithms"), re.MULTILINE)
         assert f" {algorithm.decay} " in row
         assert f"`{algorithm.torch.name}" in row
+
+
+def test_the_parity_table_is_that_of_the_command():
+    head = as_markdown({}).splitlines()[0]
+    table = _section("Parity")
+    assert head in table
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(fa.ALGORITHMS)
