@@ -82,10 +82,15 @@ def _first_difference(a: Any, b: Any) -> str:
     return f"the root: {type(a).__name__} and {type(b).__name__} containers"
 
 
-def same_shape(path: Any, gradient: Any, other: Any, what: str) -> None:
-    """Raise ValueError where a gradient and its counterpart differ in shape, naming the path."""
+def same_kind(path: Any, gradient: Any, other: Any, what: str) -> None:
+    """Raise, naming the path, where shapes differ or only one of the two is complex."""
+    where = f"gradient{jax.tree_util.keystr(path)}"
     if jnp.shape(gradient) != jnp.shape(other):
         raise ValueError(
-            f"gradient{jax.tree_util.keystr(path)} has shape {jnp.shape(gradient)}, "
-            f"but {what} has shape {jnp.shape(other)}"
+            f"{where} has shape {jnp.shape(gradient)}, but {what} has shape {jnp.shape(other)}"
+        )
+    if jnp.iscomplexobj(gradient) != jnp.iscomplexobj(other):
+        raise TypeError(
+            f"{where} has dtype {jnp.result_type(gradient)}, but {what} has dtype "
+            f"{jnp.result_type(other)}: both must be complex, or neither"
         )

@@ -31,18 +31,16 @@ def resolve(
     """Split hyperparameters at this step into constants, (name, float) pairs, and data, a dict."""
     constants, data = [], {}
     for name, value in values.items():
+        if overrides.get(name) is None and isinstance(value, float):
+            constants.append((name, value))
+            continue
         if overrides.get(name) is not None:
             value = read(name, overrides[name])
-            # As a constant, each new value would recompile.
-            value = two_float(value) if isinstance(value, float) else value
         if callable(value):
             value = read(name, value(count))
-        if isinstance(value, float):
-            constants.append((name, value))
-        elif callable(value):
+        if callable(value):
             raise TypeError(f"{name}: a schedule must return a scalar, got another function")
-        else:
-            data[name] = _number(value)
+        data[name] = _number(value)
     return tuple(constants), data
 
 
@@ -73,9 +71,12 @@ def read(name: str, value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """Data in the arithmetic of step scalars: float64 where x64 is enabled, else `TwoFloat`."""
+    """Data in the arithmetic of step scalars: float64 where x64 is enabled, else `TwoFloat`.
+
+    A Python number too: as a constant, each new value would recompile.
+    """
     if not x64_enabled():
-        return as_two_float(value)
+        return two_float(value) if isinstance(value, float) else as_two_float(value)
     if isinstance(value, TwoFloat):
         return value.hi.astype(jnp.float64) + value.lo.astype(jnp.float64)
     return jnp.asarray(value).astype(jnp.float64)

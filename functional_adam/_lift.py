@@ -157,9 +157,9 @@ def _kept_dtype(path, p, dtype):
 def _check_leaf(path, g, p, moments, rule):
     _check.inexact(path, g, "gradient")
     if p is not None:
-        _check.same_shape(path, g, p, "params")
+        _check.same_kind(path, g, p, "params")
     for name, moment in zip(rule.moments, moments, strict=True):
-        _check.same_shape(path, g, moment, f"state.{name}")
+        _check.same_kind(path, g, moment, f"state.{name}")
 
 
 def _decays(mask, params, paths, flat):

@@ -104,8 +104,8 @@ def test_no_value_recompiles(case):
 
 @short
 def test_no_number_recompiles_without_jit(case):
-    """A number given to an eager call is data as well: the step scalars are compiled once."""
-    tx, p = case.make(), params()
+    """A number from an eager call or a schedule is data: the step scalars are compiled once."""
+    tx, p = case.make(eps=lambda count: 1e-8 * (1 + int(count))), params()
     state, g = tx.init(p), gradients(0, p)
     sizes = []
     for t in range(4):
@@ -146,7 +146,8 @@ def test_a_schedule_reads_the_count_from_zero(case):
         _, state = tx.update(gradients(t, p), state, p)
     assert [int(c) for c in counts] == [0, 1, 2]
     halved = run(case.make(learning_rate=optax.constant_schedule(1e-2)), p, 2)
-    assert_equal(halved, run(case.make(learning_rate=1e-2), p, 2))
+    constant = run(case.make(learning_rate=1e-2), p, 2)
+    assert_close(delta(halved[0], p), delta(constant[0], p), **OTHER_PROGRAM)
 
 
 def _train(case, start, gs, extra):

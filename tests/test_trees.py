@@ -146,6 +146,8 @@ ERRORS = [
      r"gradient\['layer'\]\['w'\] has shape \(3, 2\), but .* has shape \(2, 3\)"),
     ("adam", {"layer": {"w": jnp.ones((2, 3)), "b": jnp.ones(3, jnp.int32)}}, P, TypeError,
      r"gradient\['layer'\]\['b'\] has dtype int32"),
+    ("adam", {"layer": {"w": jnp.ones((2, 3)), "b": jnp.ones(3, jnp.complex64)}}, P, TypeError,
+     r"gradient\['layer'\]\['b'\] has dtype complex64.*both must be complex, or neither"),
     ("adamw", P, None, ValueError, r"weight_decay needs the parameters"),
     ("adamw", P, {"layer": {"w": jnp.ones((2, 3))}}, ValueError, r"params must have.*\['b'\]"),
 ]  # fmt: skip
