@@ -316,7 +316,11 @@ def test_a_missing_package_is_named(monkeypatch, tmp_path):
 
 
 def test_ctrl_c_leaves_no_half_of_a_file(tmp_path):
-    script = "import typer; from functional_adam.cli.demo import demo; typer.run(demo)"
+    # A shell that runs the tests in the background has them ignore interrupts; so would the child.
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "import typer; from functional_adam.cli.demo import demo; typer.run(demo)"
+    )
     arguments = ["--optimizer", "adamax", "--optimizer", "adam", "--steps", "300"]
     path = os.pathsep.join([str(ROOT), str(ROOT / "bridges")])
     with subprocess.Popen(
