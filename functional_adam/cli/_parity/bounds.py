@@ -12,10 +12,11 @@ import dataclasses
 from functional_adam import ALGORITHMS
 
 from .figures import Figures
-from .rows import HALVES, Row
+from .rows import HALVES, Row, torch_modes
 
-_ADAMS = ("adam", "adamw", "amsgrad", "amsgradw")
-_OTHERS = ("nadam", "nadamw", "radam", "radamw", "adamax")
+# torch has a fused mode of these, the one another backend can reach bit for bit; of others not.
+_ADAMS = tuple(name for name, a in ALGORITHMS.items() if "fused" in torch_modes(a))
+_OTHERS = tuple(name for name in ALGORITHMS if name not in _ADAMS)
 _WIDE = ("float32", "float64")
 _TORCH = ("torch-single", "torch-foreach", "torch-fused")
 
