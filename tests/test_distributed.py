@@ -1,0 +1,118 @@
+"""Data parallel, sharded parameters and their checkpoints, on two processes over gloo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import distributed_worker as worker
+import torch
+from client_cases import (
+    DISTRIBUTED,
+    assert_moved,
+    assert_same,
+    is_exact,
+    label,
+    ours,
+    theirs,
+)
+
+# Far beyond what the pair needs on a busy machine; it is there so that nothing waits for ever.
+PATIENCE = 300
+
+
+def _run_pair(folder):
+    """Start both processes, wait for them, and return what each reports."""
+    tests = Path(__file__).parent
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tests), *sys.path]),
+        "JAX_PLATFORMS": "cpu",
+        "OMP_NUM_THREADS": "1",
+        # Else gloo looks for the machine's name on the network.
+        "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
+    }
+    ranks = range(worker.PROCESSES)
+    processes = []
+    try:
+        for rank in ranks:
+            with (folder / f"log-{rank}").open("wb") as log:
+                processes.append(
+                    subprocess.Popen(
+                        [sys.executable, worker.__file__, str(rank), str(folder)],
+                        cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT,
+                    )
+                )  # fmt: skip
+        codes = [process.wait(timeout=PATIENCE) for process in processes]
+    except subprocess.TimeoutExpired:
+        codes = ["no end"]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    logs = [(folder / f"log-{rank}").read_text()[-3000:] for rank in ranks]
+    assert codes == [0] * worker.PROCESSES, "\n".join(logs)
+    return [json.loads((folder / f"report-{rank}.json").read_text()) for rank in ranks]
+
+
+def _restored(make, saved):
+    """One process reads what two wrote, without a process group."""
+    cls, options = make
+    model = worker.network()
+    optimizer = cls(model.named_parameters(), **options)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore",
+            # It says so to those who did not mean it.
+            "torch.distributed is disabled, unavailable or uninitialized",
+            UserWarning,
+        )
+        worker.restore(model, optimizer, saved)
+    return model, optimizer
+
+
+def test_two_processes(tmp_path):
+    """Bit for bit torch's class in the same place; one process within rounding.
+
+    Under DDP, ZeRO and FSDP2, and through checkpoints of torch.distributed from either side.
+    """
+    names = [f"{scenario}: {label(kind)}" for scenario in worker.SCENARIOS for kind in DISTRIBUTED]
+    for report in _run_pair(tmp_path):
+        failures = [f"{name}: {outcome}" for name, outcome in report.items() if outcome != "equal"]
+        assert not failures, "\n".join(failures)
+        assert list(report) == names
+    for kind in DISTRIBUTED:
+        _compare_with_one_process(tmp_path, kind)
+        _go_on_with_one_process(tmp_path, kind)
+
+
+def _compare_with_one_process(folder, kind):
+    cls, options = ours(kind)
+    model = worker.network()
+    start = {name: p.detach().clone() for name, p in model.named_parameters()}
+    worker.train(model, cls(model.parameters(), **options), range(worker.STEPS))
+    weights = {name: p.detach() for name, p in model.named_parameters()}
+    assert_moved(start, weights)
+    for scenario in ("ddp", "fsdp2"):
+        ends = [torch.load(folder / f"{scenario}-{label(kind)}-{rank}.pt") for rank in range(2)]
+        assert_same(*ends)
+        assert_same(weights, ends[0], exact=False)
+
+
+def _go_on_with_one_process(folder, kind):
+    """From the checkpoint that either side wrote on two processes."""
+    end = torch.load(folder / f"fsdp2-{label(kind)}-0.pt")
+    for side in ("theirs", "ours"):
+        runs = []
+        for make in (theirs, ours):
+            model, optimizer = _restored(make(kind), folder / f"{side}-{label(kind)}")
+            steps = range(worker.HALF, worker.STEPS)
+            seen = worker.train(model, optimizer, steps)
+            weights = {name: p.detach() for name, p in model.named_parameters()}
+            runs.append((seen, weights, optimizer.state_dict()))
+            assert_same(weights, end, exact=False)
+        assert_same(*runs, is_exact(kind))
