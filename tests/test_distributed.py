@@ -49,13 +49,13 @@ def _run_pair(folder):
                 )  # fmt: skip
         codes = [process.wait(timeout=PATIENCE) for process in processes]
     except subprocess.TimeoutExpired:
-        codes = ["no end"]
+        codes = [f"no end within {PATIENCE} s"]
     finally:
         for process in processes:
             process.kill()
             process.wait()
     logs = [(folder / f"log-{rank}").read_text()[-3000:] for rank in ranks]
-    assert codes == [0] * worker.PROCESSES, "\n".join(logs)
+    assert codes == [0] * worker.PROCESSES, "\n".join([f"exit codes {codes}", *logs])
     return [json.loads((folder / f"report-{rank}.json").read_text()) for rank in ranks]
 
 
