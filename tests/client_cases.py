@@ -23,15 +23,18 @@ ENGINES: list[tuple[str, dict[str, Any]]] = [
     ("RAdam", {"foreach": True}),
 ]
 KINDS = [*BASE, *ENGINES]
-# Sharded parameters meet other code in lists than one by one: every class both ways.
-DISTRIBUTED = [
-    *((name, {**options, "foreach": way}) for name, options in BASE for way in (False, True)),
-    *(kind for kind in ENGINES if "foreach" not in kind[1]),
+# A DTensor meets other code in lists than one by one: every class in each way. engine="jax" steps
+# ordinary tensors only, and says so.
+SHARDED = [
+    *((name, {**options, "foreach": way}) for name, options in BASE for way in (None, False, True)),
+    *(kind for kind in ENGINES if "foreach" not in kind[1] and kind[1].get("engine") != "jax"),
 ]
 
 # RAdam is rectified, and AMSGrad's maximum is needed, within ten steps; eps is well above a
 # gradient that is nothing but rounding, such as that of a key's bias in attention.
 COMMON = {"lr": 1e-2, "betas": (0.8, 0.9), "eps": 1e-6}
+# Modules of torch that are imported late compile with torch's own deprecated compiler.
+TORCH_WARNS = (r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
 # What torch's constructors do not know.
 OURS_ALONE = ("engine",)
 # These engines contract products and sums, which torch's loops do not.

@@ -16,7 +16,18 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from client_cases import DISTRIBUTED, assert_moved, assert_same, is_exact, label, ours, theirs
+from client_cases import (
+    KINDS,
+    OURS_ALONE,
+    SHARDED,
+    TORCH_WARNS,
+    assert_moved,
+    assert_same,
+    is_exact,
+    label,
+    ours,
+    theirs,
+)
 from torch.distributed.checkpoint import state_dict as dcp_state
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -75,10 +86,8 @@ def _ddp(kind, rank, folder):
 
 def _zero(kind, rank, folder):
     """Each process steps its part of the parameters and sends them round."""
-    with warnings.catch_warnings():
-        # torch's own module compiles with its own deprecated compiler.
-        warnings.filterwarnings("ignore", r"`torch\.jit\.\w+` is deprecated", DeprecationWarning)
-        from torch.distributed.optim import ZeroRedundancyOptimizer
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
     runs = []
     for cls, options in (theirs(kind), ours(kind)):
         start = _weights(network())
@@ -88,6 +97,10 @@ def _zero(kind, rank, folder):
         seen = train(replica, optimizer, range(STEPS), rows=share(rank))
         optimizer.consolidate_state_dict(to=0)
         state = optimizer.state_dict() if rank == 0 else optimizer.optim.state_dict()
+        for group in state["param_groups"]:
+            for argument in OURS_ALONE:
+                # ZeRO writes whatever the class is called with into its groups.
+                group.pop(argument, None)
         assert_moved(start, _weights(model))
         runs.append((seen, _weights(model), state))
     assert_same(*runs, is_exact(kind))
@@ -105,30 +118,43 @@ def _sharded(make):
 
 
 def _fsdp2(kind, rank, folder):
-    """Parameters and state are DTensors; checkpoints of either side are resumed by the other."""
-    runs, checkpoints = [], []
-    for side, make in (("theirs", theirs(kind)), ("ours", ours(kind))):
+    """Parameters, gradients and state are DTensors."""
+    runs = []
+    for make in (theirs(kind), ours(kind)):
         model, optimizer = _sharded(make)
-        start = {name: p.full_tensor() for name, p in model.named_parameters()}
-        seen = train(model, optimizer, range(HALF), rows=share(rank))
-        checkpoints.append(folder / f"{side}-{label(kind)}")
-        dcp.save(snapshot(model, optimizer), checkpoint_id=checkpoints[-1])
-        seen += train(model, optimizer, range(HALF, STEPS), rows=share(rank))
+        start = _full(model)
+        seen = train(model, optimizer, range(STEPS), rows=share(rank))
         for p in model.parameters():
             moments = [s for s in optimizer.state[p].values() if s.ndim]
+            assert moments
             assert all(s.placements == p.placements for s in moments)
-        assert_moved(start, {name: p.full_tensor() for name, p in model.named_parameters()})
+        assert_moved(start, _full(model))
         runs.append((seen, _weights(model), optimizer.state_dict()))
     assert_same(*runs, is_exact(kind))
-    end = {name: p.full_tensor().detach() for name, p in model.named_parameters()}
-    torch.save(end, folder / f"fsdp2-{label(kind)}-{rank}.pt")
-    for saved, make in ((checkpoints[0], ours), (checkpoints[1], ours), (checkpoints[1], theirs)):
-        model, optimizer = _sharded(make(kind))
-        restore(model, optimizer, saved)
+    torch.save(_full(model), folder / f"fsdp2-{label(kind)}-{rank}.pt")
+
+
+def _checkpoint(kind, rank, folder):
+    """Saved by either side at half way, resumed by either: as if it had gone on."""
+    results, saved = [], {}
+    for side, make in (("theirs", theirs(kind)), ("ours", ours(kind))):
+        model, optimizer = _sharded(make)
+        train(model, optimizer, range(HALF), rows=share(rank))
+        saved[side] = folder / f"{side}-{label(kind)}"
+        dcp.save(snapshot(model, optimizer), checkpoint_id=saved[side])
         seen = train(model, optimizer, range(HALF, STEPS), rows=share(rank))
-        assert_same(runs[0][0][-len(seen) :], seen, is_exact(kind))
-        assert_same(runs[0][1], _weights(model), is_exact(kind))
-        assert_same(runs[0][2], optimizer.state_dict(), is_exact(kind))
+        results.append((seen, _weights(model), optimizer.state_dict()))
+    for side, make in (("theirs", ours), ("ours", ours), ("ours", theirs)):
+        model, optimizer = _sharded(make(kind))
+        restore(model, optimizer, saved[side])
+        seen = train(model, optimizer, range(HALF, STEPS), rows=share(rank))
+        results.append((seen, _weights(model), optimizer.state_dict()))
+    for result in results[1:]:
+        assert_same(results[0], result, is_exact(kind))
+
+
+def _full(model):
+    return {name: p.full_tensor().detach().clone() for name, p in model.named_parameters()}
 
 
 def snapshot(model, optimizer):
@@ -147,7 +173,12 @@ def restore(model, optimizer, folder):
     dcp_state.set_optimizer_state_dict(model, optimizer, state["optimizer"])
 
 
-SCENARIOS = {"ddp": _ddp, "zero": _zero, "fsdp2": _fsdp2}
+SCENARIOS = {
+    "ddp": (_ddp, KINDS),
+    "zero": (_zero, KINDS),
+    "fsdp2": (_fsdp2, SHARDED),
+    "checkpoint": (_checkpoint, [kind for kind in KINDS if kind[1].get("engine") != "jax"]),
+}
 
 
 def main(rank, folder):
@@ -160,9 +191,11 @@ def main(rank, folder):
         timeout=datetime.timedelta(seconds=60),
     )
     warnings.simplefilter("error")
+    message, category = TORCH_WARNS
+    warnings.filterwarnings("ignore", message, category)
     report = {}
-    for scenario, run in SCENARIOS.items():
-        for kind in DISTRIBUTED:
+    for scenario, (run, kinds) in SCENARIOS.items():
+        for kind in kinds:
             try:
                 run(kind, rank, folder)
                 report[f"{scenario}: {label(kind)}"] = "equal"

@@ -12,9 +12,19 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
 import torch
-from client_cases import KINDS, assert_moved, assert_same, is_exact, label, ours, theirs
+from client_cases import (
+    KINDS,
+    TORCH_WARNS,
+    assert_moved,
+    assert_same,
+    is_exact,
+    label,
+    ours,
+    theirs,
+)
 
 kinds = pytest.mark.parametrize("kind", KINDS, ids=label)
+pytestmark = pytest.mark.filterwarnings(f"ignore:{TORCH_WARNS[0]}:{TORCH_WARNS[1].__name__}")
 STEPS, HALF = 8, 4
 
 # What Lightning itself warns of, and no caller can help.
