@@ -43,10 +43,11 @@ def main(argv: list[str] | None = None) -> int:
     for name in options.classes:
         theirs, ours = (_run(options, name, worker) for worker in ("theirs", "ours"))
         rows += [(f"torch.optim.{name}", theirs), (f"{options.module}.{name}", ours)]
-        worse += regressions(theirs, ours)
-        print(*_row(*rows[-2]), *_row(*rows[-1]), sep="\n", flush=True)
-    for test, before, now, message in worse:
-        print(f"{test}: torch {before}, here {now}: {message}")
+        print(_row(*rows[-2]), _row(*rows[-1]), sep="\n")
+        worse += (found := regressions(theirs, ours))
+        for test, before, now, message in found:
+            print(f"  {test}: torch {before}, here {now}: {message}")
+        sys.stdout.flush()
     if not all(any(status == "passed" for status, _ in outcomes.values()) for _, outcomes in rows):
         print("No test passed for a class: is SOURCE a PyTorch tree?")
         return 1 if worse else 2
@@ -63,10 +64,10 @@ def regressions(theirs: Outcomes, ours: Outcomes) -> list[tuple[str, str, str, s
     ]
 
 
-def _row(name: str, outcomes: Outcomes) -> list[str]:
+def _row(name: str, outcomes: Outcomes) -> str:
     counts = collections.Counter(status for status, _ in outcomes.values())
     words = (f"{counts[status]:5d} {status}" for status in ("passed", "failed", "skipped"))
-    return [f"{name:32s}" + "  ".join(words)]
+    return f"{name:32s}" + "  ".join(words)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -27,9 +27,6 @@ _UNAVAILABLE = {
 # torch adds the L2 term of these in complex arithmetic, of the others to the two real parts.
 _DECAYS_COMPLEX = ("adam", "amsgrad", "adamax")
 
-# What torch's foreach loops make of a rate that is a tensor; Adam's refuses it.
-_FOREACH_RATE = {"NAdam": Tensor.item, "RAdam": Tensor.squeeze, "Adamax": Tensor.item}
-
 
 def step_group(algorithm: Algorithm, group: dict[str, Any], state: dict[Tensor, Any]) -> None:
     """Step every parameter of a group that has a gradient; the others stand still."""
@@ -100,7 +97,7 @@ def _coefficients(algorithm: Algorithm, group: dict[str, Any], state: dict[str, 
 def _hyperparameters(group: dict[str, Any]) -> SimpleNamespace:
     b1, b2 = group["betas"]
     return SimpleNamespace(
-        learning_rate=_scalar(group["lr"]),
+        learning_rate=group["lr"],
         b1=b1,
         b2=b2,
         eps=group["eps"],
@@ -115,13 +112,8 @@ def _decays(algorithm: Algorithm, group: dict[str, Any]) -> tuple[float, Any]:
     if decay == 0:
         return 0, None
     if algorithm.decay == "decoupled":
-        return 0, 1 - _scalar(group["lr"]) * decay
+        return 0, 1 - group["lr"] * decay
     return decay, None
-
-
-def _scalar(x: Any) -> Any:
-    """A rate may be a tensor of one element in any shape: as a scalar it broadcasts to all."""
-    return x.squeeze() if isinstance(x, Tensor) else x
 
 
 def _step_single(
@@ -149,15 +141,9 @@ def _step_foreach(
     params: list[Tensor],
     states: dict[Tensor, dict[str, Tensor]],
 ) -> None:
-    scalars = group
     if isinstance(group["lr"], Tensor):
-        if algorithm.torch.name not in _FOREACH_RATE:
-            raise RuntimeError(
-                f"lr as a Tensor is not supported for {algorithm.torch.name} with foreach=True: "
-                "use foreach=False"
-            )
-        scalars = {**group, "lr": _FOREACH_RATE[algorithm.torch.name](group["lr"])}
-    k = _columns([_coefficients(algorithm, scalars, states[p]) for p in params])
+        raise RuntimeError("lr as a Tensor is not supported with foreach=True: use foreach=False")
+    k = _columns([_coefficients(algorithm, group, states[p]) for p in params])
     moments = [
         _as_real([states[p][algorithm.torch_state[name]] for p in params])
         for name in algorithm.rule.moments

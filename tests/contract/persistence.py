@@ -162,7 +162,8 @@ def copies(cls: type, options: Options) -> Any:
         clone.register_step_post_hook(lambda *_, calls=calls: calls.append("post"))
         clone.step()
         results.append((type(clone) is cls, apart, public, calls, seen(clone)))
-    return results, sorted(optimizer.__getstate__()), seen(optimizer)
+    kept = sorted(key for key in optimizer.__getstate__() if not key.startswith("_"))
+    return results, kept, seen(optimizer)
 
 
 def named_parameters(cls: type, options: Options) -> Any:

@@ -145,7 +145,9 @@ def tensor_rates(cls: type, options: Options) -> Any:
 
 
 def tensor_betas(cls: type, options: Options) -> Any:
-    """Betas that are tensors, which torch's Adam and AdamW take: read, never written."""
+    """Betas that are tensors, which torch takes in Adam and AdamW: read, never written."""
+    if cls.__name__ not in ("Adam", "AdamW"):
+        return None
     results = []
     for shape in ((), (1,)):
         params = parameters() + parameters(dtype=torch.float64)
