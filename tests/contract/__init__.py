@@ -8,13 +8,13 @@ is always torch itself, and any class can be put under test: ours, or one with a
 
 from __future__ import annotations
 
-from . import clients, construction, persistence, stepping, surroundings
+from . import clients, construction, modes, persistence, stepping, surroundings
 from ._support import IMPLEMENTATIONS as IMPLEMENTATIONS
 from ._support import KINDS as KINDS
 from ._support import breaches as breaches
 
 SCENARIOS = {
     scenario.__name__: scenario
-    for room in (construction, stepping, surroundings, persistence, clients)
+    for room in (construction, stepping, surroundings, modes, persistence, clients)
     for scenario in room.SCENARIOS
 }
