@@ -52,7 +52,7 @@ def fused_scaling(cls: type, options: Options) -> Any:
 
 
 def differentiable(cls: type, options: Options) -> Any:
-    """Slopes of a step with respect to where it starts, the gradient and the first moment.
+    """Slopes of a step with respect to where it starts, the gradient and the state.
 
     torch gathers the factors in another order here than in its loop: equal up to rounding.
     """
@@ -61,14 +61,16 @@ def differentiable(cls: type, options: Options) -> Any:
     for dtype in (torch.float32, torch.float64):
         start = torch.tensor([0.5, -1.0, 2.0], dtype=dtype, requires_grad=True)
         g = torch.tensor([0.3, -0.2, 1.0], dtype=dtype, requires_grad=True)
-        m = torch.tensor([0.1, 0.2, -0.3], dtype=dtype, requires_grad=True)
+        warm = _warm_state(cls, options, dtype)
+        moved = {k: v.detach().requires_grad_() for k, v in warm.items() if k != "step"}
         p = start.clone()
         p.grad = g
         optimizer = cls([p], lr=0.1, **options)
-        optimizer.state[p].update(_warm_state(cls, options, dtype), exp_avg=m.clone())
+        optimizer.state[p].update(warm, **{k: v.clone() for k, v in moved.items()})
         optimizer.step()
         state = optimizer.state[p]
-        slopes = torch.autograd.grad(p.pow(2).sum() + state["exp_avg"].sum(), (start, g, m))
+        inputs = (start, g, *moved.values())
+        slopes = torch.autograd.grad(p.pow(2).sum() + state["exp_avg"].sum(), inputs)
         near = [Near(copied(x)) for x in (p, *slopes, *state.values())]
         results.append((list(state), [x.requires_grad for x in state.values()], near))
     return results
