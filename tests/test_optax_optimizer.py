@@ -120,7 +120,7 @@ ALIASES = sorted(
 # What an alias needs besides lr; the value that reaches `update`.
 OPTIONS = {
     "lbfgs": {"linesearch": None},
-    "noisy_sgd": {"seed": 3},
+    "noisy_sgd": {"key": jax.random.key(3)},
     "polyak_sgd": {"max_learning_rate": 0.5},
 }
 FACTORIES = {
@@ -137,26 +137,35 @@ FACTORIES = {
 }
 
 
+IN_PAIRS = ("fa.with_master",)
+
+
 def test_every_alias_is_here():
     assert len(ALIASES) >= 25
     assert {"adamw", "lamb", "lion", "adafactor", "sm3", "lbfgs"} <= set(ALIASES)
 
 
+@pytest.mark.filterwarnings("ignore:`optimistic_adam` is deprecated")
 @pytest.mark.parametrize("name", FACTORIES)
 def test_same_numbers_as_jax(name):
     factory, options = FACTORIES[name], OPTIONS.get(name, {})
     rate = {} if name == "polyak_sgd" else {"learning_rate": 1e-2}
-    params = start(torch.bfloat16 if name == "fa.with_master" else torch.float32)
+    dtype = torch.bfloat16 if name == "fa.with_master" else torch.float32
+    # optax's sm3 cannot take a scalar.
+    params = start(dtype, shapes=SHAPES[:2])
+    before = [p.detach().clone() for p in params]
     optimizer = OptaxOptimizer(params, factory, **rate, **options)
     value = torch.tensor(2.5)
-    expected, _ = run_jax(factory(**rate, **options), params, 4, value=value.numpy())
-    run_torch(optimizer, params, 4, value=value)
+    # Step scalars in float64 compile faster than pairs of float32: one is tested in pairs.
+    with jax.enable_x64(name.startswith("fa.") and name not in IN_PAIRS):
+        expected, _ = run_jax(factory(**rate, **options), params, 4, value=value.numpy())
+        run_torch(optimizer, params, 4, value=value)
     # lr is data here and a constant there: XLA may contract other products and sums.
     same(params, expected, **OTHER_PROGRAM)
-    assert any((p.detach() != q.detach()).any() for p, q in zip(params, start(), strict=True))
+    assert all((p.detach() != old).any() for p, old in zip(params, before, strict=True))
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lion", "fa.adamw", "fa.radam", "muon"])
+@pytest.mark.parametrize("name", ["adamw", "lion"])
 def test_the_same_program_gives_the_same_bits(name):
     """With lr as a constant the compiled step is that of JAX."""
     params = start()
@@ -168,6 +177,15 @@ def test_the_same_program_gives_the_same_bits(name):
         jax.tree.leaves(optimizer.to_jax()[1]), jax.tree.leaves(state), strict=True
     ):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_rate_keeps_the_digits_of_a_double():
+    """Of functional_adam's own: as data it is a pair of float32, and no step is rounded twice."""
+    params = start()
+    optimizer = OptaxOptimizer(params, fa.adam, lr=0.1)
+    expected, _ = run_jax(fa.adam(1.0), params, 8, learning_rate=fa.two_float(0.1))
+    run_torch(optimizer, params, 8)
+    same(params, expected)
 
 
 @pytest.mark.parametrize("rate", [1e-2, torch.tensor(1e-2)], ids=["float", "tensor"])
@@ -189,14 +207,25 @@ def test_fifty_steps_of_a_scheduler_are_one_trace(rate):
 
 @pytest.mark.parametrize("factory", [optax.adamw, fa.adamw], ids=["optax", "fa"])
 def test_a_number_that_changes_becomes_data(factory):
+    with jax.enable_x64(factory is fa.adamw):
+        _change_a_number(factory)
+
+
+def _change_a_number(factory):
     params, counted = start(), Counted(factory)
     optimizer = OptaxOptimizer(params, counted, lr=1e-2, weight_decay=0.1)
     (group,) = optimizer.param_groups
-    p, state = [jx(x) for x in params], None
+
+    @jax.jit
+    def step(p, g, state, weight_decay):
+        updates, state = factory(1e-2, weight_decay=weight_decay).update(g, state, p)
+        return optax.apply_updates(p, updates), state
+
+    p = [jx(x) for x in params]
+    state = factory(1e-2).init(p)
     for t in range(20):
         group["weight_decay"] = 0.1 + 0.01 * (t // 4)
-        tx = factory(1e-2, weight_decay=group["weight_decay"])
-        p, state = run_jax(tx, [torch.tensor(np.array(x)) for x in p], 1, t, state)
+        p, state = step(p, [jx(g) for g in draw(t, params)], state, group["weight_decay"])
         run_torch(optimizer, params, 1, t)
     assert counted.traces == 2
     assert group["traced"] == ["lr", "weight_decay"]
@@ -262,9 +291,13 @@ def test_a_rate_that_nothing_reads_is_an_error(arguments, reason):
     give(params, draw(0, params))
     with pytest.raises(KeyError, match=reason):
         optimizer.step()
-    with pytest.raises(KeyError, match=reason):
-        optimizer.add_param_group({"params": start(seed=1), "lr": 0.1})
-    assert len(optimizer.param_groups) == 1
+    group = {"params": start(seed=1), "lr": 0.1}
+    if reason == "a schedule":
+        optimizer.add_param_group(group)
+    else:
+        with pytest.raises(KeyError, match=reason):
+            optimizer.add_param_group(group)
+    assert len(optimizer.param_groups) == 1 + (reason == "a schedule")
 
 
 def test_groups_have_their_own_hyperparameters_and_norms():
@@ -288,9 +321,9 @@ def test_groups_have_their_own_hyperparameters_and_norms():
     for part, rate, limit in ((slice(0, 1), 1e-2, 1.0), (slice(1, 3), 3e-3, 0.5)):
         tx = factory.factory(rate, limit)
         p = [jx(x) for x in both[part]]
-        state = tx.init(p)
+        state, update = tx.init(p), jax.jit(tx.update)
         for g in gradients:
-            updates, state = jax.jit(tx.update)([jx(x) for x in g[part]], state, p)
+            updates, state = update([jx(x) for x in g[part]], state, p)
             p = optax.apply_updates(p, updates)
         same(params[part], p, **OTHER_PROGRAM)
     counts = [int(optimizer.to_jax(i)[1][1][0].count) for i in range(3)]
@@ -342,13 +375,25 @@ def test_a_parameter_without_gradient_stands_still(named):
     assert int(optimizer.to_jax()[1][1][0].count) == 14
 
 
+def test_an_absent_gradient_counts_as_zero():
+    params = start()
+    tx = optax.chain(optax.clip_by_global_norm(1.0), optax.sgd(1.0))
+    gradient = torch.full((4, 6), 2.0)
+    give(params, [gradient, None, None])
+    OptaxOptimizer(params, tx).step()
+    torch.testing.assert_close(params[0].detach(), start()[0] - gradient / gradient.norm())
+    same(params[1:], [jx(p) for p in start()[1:]])
+
+
 def test_the_loss_reaches_the_transformation():
     seen = []
 
     def factory(learning_rate):
         def update(updates, state, params=None, *, value, scale=1.0, form=None, **extra):
             seen.append(form)
-            return jax.tree.map(lambda g: -learning_rate * g * value * scale, updates), state + value
+            return jax.tree.map(
+                lambda g: -learning_rate * g * value * scale, updates
+            ), state + value
 
         return optax.GradientTransformationExtraArgs(lambda params: jnp.zeros(()), update)
 
@@ -384,8 +429,15 @@ def _adamw(params, **options):
     return OptaxOptimizer(params, optax.adamw, **{"lr": 1e-2, **options})
 
 
-@pytest.mark.parametrize("way", ["state_dict", "deepcopy", "pickle"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("way", "dtype"),
+    [
+        ("state_dict", torch.float32),
+        ("state_dict", torch.bfloat16),
+        ("deepcopy", torch.float32),
+        ("pickle", torch.bfloat16),
+    ],
+)
 def test_a_run_goes_on_where_it_was(way, dtype):
     params = start(dtype)
     options = {"mu_dtype": jnp.float32, "b2": 0.95}
@@ -396,6 +448,7 @@ def test_a_run_goes_on_where_it_was(way, dtype):
     optimizer.param_groups[0]["b1"] = 0.7
     scheduler.step()
     run_torch(optimizer, params, 2, first=1)
+    optimizer.param_groups[0]["eps"] = 1e-7
     if way == "state_dict":
         others = [torch.nn.Parameter(p.detach().clone()) for p in params]
         saved = _through_disk(optimizer.state_dict())
@@ -409,6 +462,7 @@ def test_a_run_goes_on_where_it_was(way, dtype):
         )
         others = other.param_groups[0]["params"]
     assert others[0] is not params[0]
+    assert other.param_groups[0]["traced"] == ["lr", "b1", "eps"]
     assert other.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
     run_torch(optimizer, params, 3, first=3)
     run_torch(other, others, 3, first=3)
@@ -480,7 +534,8 @@ def test_what_cannot_be_pickled_says_so():
     ):
         with pytest.raises(pickle.PicklingError, match=reason):
             pickle.dumps(optimizer)
-        assert copy.deepcopy(optimizer).defaults == optimizer.defaults
+        params = copy.deepcopy(optimizer).param_groups[0]["params"]
+        same(params, [jx(p) for p in start()])
 
 
 def test_hooks_zero_grad_and_version_counters():
@@ -541,7 +596,7 @@ def test_the_memory_of_large_results_is_used_again():
     assert len(before) == 3
 
 
-def unlabelled(learning_rate, *rest):
+def unlabelled(learning_rate, /):
     return optax.sgd(learning_rate)
 
 
@@ -580,6 +635,15 @@ def _step(optimizer, params):
 def test_errors_say_what_is_wrong(call, error, reason):
     with pytest.raises(error, match=reason):
         call(start())
+
+
+def test_an_option_that_shapes_the_state_cannot_change():
+    params = start()
+    optimizer = OptaxOptimizer(params, optax.sgd, lr=1.0)
+    _step(optimizer, params)
+    optimizer.param_groups[0]["momentum"] = 0.9
+    with pytest.raises(ValueError, match=r"of group 0 is not one of sgd.*make a new optimizer"):
+        _step(optimizer, params)
 
 
 def test_a_factory_may_look_at_constants():

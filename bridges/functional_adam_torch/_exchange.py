@@ -7,6 +7,7 @@ the computation has finished, and only then may torch write. What JAX keeps long
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,7 +76,7 @@ def _lent_otherwise(tensor: Tensor, name: str) -> np.ndarray | jax.Array:
         return tensor.view(bits).numpy(force=True).view(dtype)
     try:
         return jax.dlpack.from_dlpack(tensor.resolve_conj().resolve_neg().contiguous())
-    except (RuntimeError, BufferError) as error:
+    except (RuntimeError, ValueError, TypeError, BufferError) as error:
         raise RuntimeError(
             f"{name} is on {tensor.device}, where JAX cannot take it (its devices here: "
             f"{jax.devices()}): install a JAX for that device, or move the model"
@@ -130,6 +131,9 @@ def write(
             tensor.copy_(torch.from_dlpack(value))
     if moved:
         torch.autograd.graph.increment_version(moved)
+    for device in {t.device for t in tensors if not t.is_cpu}:
+        # JAX may use the memory of a result again before torch's queue has read it.
+        torch.accelerator.synchronize(device)
 
 
 def _is_view(tensor: Tensor) -> bool:
@@ -161,6 +165,13 @@ def to_array(tensor: Tensor, like: Any, name: str) -> jax.Array:
             f"{name} is {array.dtype}{list(array.shape)}, here it is {data.dtype}{list(data.shape)}"
         )
     return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like)) if is_key else array
+
+
+def device_of(p: Tensor) -> Any:
+    """JAX's CPU for tensors on the CPU, also where JAX would rather use a GPU."""
+    if not p.is_cpu or jax.default_backend() == "cpu":
+        return contextlib.nullcontext()
+    return jax.default_device(jax.local_devices(backend="cpu")[0])
 
 
 def x64_enabled() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -59,13 +58,11 @@ class Group(dict):
         super().__setitem__(key, value)
 
     def __reduce__(self) -> Any:
+        self.settle()
         return (
             _restore,
             (dict(self), self.recipe, self.special, self.index),
-            {
-                "state": self.state,
-                "constants": self.constants,
-            },
+            {"state": self.state},
         )
 
     @property
@@ -87,7 +84,7 @@ class Group(dict):
             raise ValueError(f"the name {twice!r} stands for two parameters of group {self.index}")
         for p, label in zip(self["params"], self._labelled(), strict=True):
             _exchange.check_kind(p, label)
-            if 0 in p.stride() and p.numel() > 1:
+            if any(stride == 0 and n > 1 for stride, n in zip(p.stride(), p.shape, strict=True)):
                 raise ValueError(f"{label} is expanded: its elements share memory; clone it first")
 
     def loaded(self, entries: dict[str, Any], tensors: Mapping[str, Tensor] | None) -> Group:
@@ -100,7 +97,7 @@ class Group(dict):
         if missing:
             raise ValueError(f"group {self.index} of the state_dict lacks {sorted(missing)}")
         group = Group(entries, self.recipe, self.special, self.index)
-        group._programs = self._programs
+        group._programs = self._programs if group.names == self.names else {}
         if tensors is not None:
             group.state = _optax_state.load(group.structure(), tensors, f"group {self.index}")
         return group
@@ -122,13 +119,14 @@ class Group(dict):
         present = np.array([g is not None for g in grads]) if missing else None
         constants, data = self._hyperparameters()
         call = Extra.split(extra)
-        with _device(params[0]):
+        with _exchange.device_of(params[0]):
             if self.state is None:
                 # A state may hold what it was given, even twice: each leaf gets its own memory.
                 state = self._init([_exchange.kept(view) for view in views], constants, data)
                 self.state = jax.tree.map(_exchange.kept, state)
             key = (tuple(constants.items()), tuple(data), call.form)
             if key not in self._programs:
+                self._check_structure()
                 build = functools.partial(self.recipe.make, self.special | constants)
                 self._programs[key] = compiled_step(build, self.names, call.rebuild)
             spare, self._spare = self._spare if _fit(self._spare, views) else [], []
@@ -140,9 +138,22 @@ class Group(dict):
         _exchange.write(params, views, new)
         self._spare = [x for x, v in zip(new, views, strict=True) if v.nbytes >= _SPARE]
 
+    def settle(self) -> None:
+        """Note which numbers have changed since the first step: a copy treats them as this does."""
+        if self.state is not None:
+            self._hyperparameters()
+
+    def _check_structure(self) -> None:
+        """Raise where options that were changed need another state."""
+        if jax.tree.structure(self.structure()) != jax.tree.structure(self.state):
+            raise ValueError(
+                f"the state of group {self.index} is not one of {self.recipe.name} with the options"
+                " it has now: an option that shapes the state was changed; make a new optimizer"
+            )
+
     def structure(self) -> Any:
         """Shapes and dtypes of the state that the first step would make."""
-        with _device(self["params"][0]):
+        with _exchange.device_of(self["params"][0]):
             constants, data = self._hyperparameters()
             init = functools.partial(self._init, constants=constants, data=data)
             return jax.eval_shape(init, self.lent_params())
@@ -197,10 +208,3 @@ def _flat(x: Any) -> tuple[Any, ...]:
 def _fit(spare: list[jax.Array], views: list[Any]) -> bool:
     forms = [(v.shape, v.dtype) for v in views if v.nbytes >= _SPARE]
     return forms == [(x.shape, x.dtype) for x in spare]
-
-
-def _device(p: Tensor) -> Any:
-    """JAX's CPU for tensors on the CPU, also where JAX would rather use a GPU."""
-    if not p.is_cpu or jax.default_backend() == "cpu":
-        return contextlib.nullcontext()
-    return jax.default_device(jax.local_devices(backend="cpu")[0])

@@ -66,7 +66,7 @@ def _stand_still(present, old, new, names, size):
     def like_params(x):
         if names is None:
             return type(x) is list and len(x) == size
-        return type(x) is dict and list(x) == sorted(names)
+        return type(x) is dict and x.keys() == set(names)
 
     def choose(was, now):
         if not like_params(was):

@@ -20,7 +20,7 @@ from torch.optim.optimizer import required
 import functional_adam as fa
 
 from ._exchange import x64_enabled
-from ._special import require_picklable
+from ._special import Special, require_picklable
 
 _ADVICE = "Give the factory and its hyperparameters: OptaxOptimizer(params, optax.adamw, lr=1e-3)"
 
@@ -57,17 +57,18 @@ class Recipe:
                 f"{['lr' if name == 'learning_rate' else name for name in known]}"
             )
         self._arguments = list({**known, **given})
-        plain, self.special = self.split({**known, **given})
+        plain, special = self._split({**known, **given})
+        self.special = Special(special)
         self.defaults = {self.entry(name): value for name, value in plain.items()}
 
     def _signature(self) -> dict[str, Any]:
         parameters = inspect.signature(self._make).parameters.values()
-        if any(p.kind is p.POSITIONAL_ONLY or p.kind is p.VAR_POSITIONAL for p in parameters):
+        if any(p.kind is p.POSITIONAL_ONLY for p in parameters):
             raise TypeError(f"{self.name} must take its hyperparameters by name")
         return {
             p.name: required if p.default is p.empty else p.default
             for p in parameters
-            if p.kind is not p.VAR_KEYWORD
+            if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         }
 
     @property
@@ -95,7 +96,7 @@ class Recipe:
         """The group entries that are hyperparameters, where `special` ones are none."""
         return [self.entry(name) for name in self._arguments if name not in special]
 
-    def split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _split(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Part arguments into those that live in the group and all others."""
         values = {name: _number(value) for name, value in values.items()}
         plain = {name: value for name, value in values.items() if _is_plain(value)}
@@ -183,8 +184,9 @@ def _is_transformation(x: Any) -> bool:
 
 def _number(value: Any) -> Any:
     """Scalars of NumPy and JAX as Python's; all else as it is."""
-    if isinstance(value, np.generic | np.ndarray | jax.Array) and np.ndim(value) == 0:
-        return value.item()
+    if isinstance(value, np.generic | np.ndarray | jax.Array) and value.shape == ():
+        is_key = jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
+        return value if is_key else value.item()
     if isinstance(value, numbers.Real) and not isinstance(value, bool | int | float):
         return float(value)
     return value

@@ -42,6 +42,8 @@ class OptaxOptimizer(torch.optim.Optimizer):
     the start, so torch's schedulers never recompile; 0-d tensors are data as well. An int, bool or
     string that changes is compiled in again.
 
+    Memory: the state, and from 1 MiB on each parameter's last result, whose memory the next takes.
+
     Kept of torch's contract: param groups with their own hyperparameters, `add_param_group`, named
     parameters, learning rate schedulers (float and 0-d tensor `lr`; momentum where it is called
     `momentum`), closures (the loss reaches `update` as `value`), all hooks, `zero_grad`, deepcopy,
@@ -151,6 +153,8 @@ class OptaxOptimizer(torch.optim.Optimizer):
 
         ``state["group 0"]["[0].mu['weight']"]`` is a copy of that leaf of group 0.
         """
+        for group in self._groups:
+            group.settle()
         stepped = [group for group in self._groups if group.state is not None]
         saved = {_GROUP.format(g.index): _optax_state.save(g.state) for g in stepped}
         self.state.update(saved)  # pyright: ignore
