@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from ._formula import Batch
 
 def on_host(batch: Batch) -> list[Any]:
     """Count the step and return the rule's scalars for each parameter, in Python doubles."""
-    if all(step.is_cpu for step in batch.steps):
+    if all(map(operator.attrgetter("is_cpu"), batch.steps)):
         # A number would be wrapped into a tensor once for each step.
         torch._foreach_add_(batch.steps, torch.ones((), device="cpu"), alpha=1.0)
     else:
         torch._foreach_add_(batch.steps, 1)
-    return rows(batch, [step.item() for step in batch.steps])
+    return rows(batch, list(map(Tensor.item, batch.steps)))
 
 
 def rows(batch: Batch, counts: list[float]) -> list[Any]:
@@ -27,6 +28,8 @@ def rows(batch: Batch, counts: list[float]) -> list[Any]:
     Parameters at the same step share one object.
     """
     rule = batch.formula.algorithm.rule
+    if not batch.scalars and len(set(counts)) == 1:
+        return [rule.coefficients(counts[0], batch.h, {})] * len(counts)
     kept = [[_scalar(x) for x in column] for column in batch.scalars.values()]
     keys = list(zip(counts, *kept, strict=True))
     made = {

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from . import _functional
+from ._arena import is_dense, is_plain
 from ._formula import Batch, Formula
-from ._gather import is_plain
 from ._loops import as_real
 
 SMALL = 16384
@@ -81,7 +81,7 @@ def flat_columns(batch: Batch, i: int) -> list[Tensor] | None:
     strides = p.stride()
     if any(m.stride() != strides for m in moments):
         return None
-    if not p.is_contiguous() and not torch.ops.aten.is_non_overlapping_and_dense(p):
+    if not is_dense(p):
         return None
     if g.stride() != strides:
         g = torch.empty_strided(p.shape, strides, dtype=p.dtype, device=p.device).copy_(g)
@@ -118,10 +118,12 @@ def _program(
 
     def program(scalars, p, g, *moments):
         given = iter(range(scalars.shape[0]))
-        k = []
-        for kind in kinds:
-            x = None if kind == "none" else scalars[next(given)]
-            k.append(x > 0 if kind == "bool" else x)
+        make = {
+            "none": lambda: None,
+            "bool": lambda: scalars[next(given)] > 0,
+            "number": lambda: scalars[next(given)],
+        }
+        k = [make[kind]() for kind in kinds]
         shrink = scalars[next(given)]
         targets = (p, *moments)
         p, g, *moments = (t.to(wide) for t in (p, g, *moments))

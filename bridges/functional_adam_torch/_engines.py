@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from . import _compile, _jax, _loops, _single
+from ._arena import Arena, Terms
+from ._buffers import Run
 from ._coefficients import on_host
-from ._flat import Flat, can_flatten
 from ._formula import Batch, Formula
-from ._gather import SMALL, Run, Scratches, can_gather
 
 ENGINES = ("auto", "single", "foreach", "compile", "flat", "jax")
+
+SMALL = 4096
+"""Elements up to which the default engine steps tensors as one; from about twice as many on a
+tensor alone is faster, where copies cost what calls did (2 cores, float32)."""
+
+_CHUNK = 65536  # elements stepped by one operation after another: six arrays fit a cache
+
+# torch's kernels give an element of float32 or float64 the same result wherever in a tensor it
+# stands, of half precision they do not.
+_TERMS = {
+    "auto": Terms(whole=False, dtypes=(torch.float32, torch.float64), small=SMALL),
+    "compile": Terms(whole=False, dtypes=_compile.DTYPES, small=_compile.SMALL),
+    "flat": Terms(whole=True, dtypes=_compile.DTYPES, small=None),
+}
 
 
 def check(
@@ -49,73 +64,44 @@ class Engines:
     """The engines of one optimizer: what they keep from step to step, none of it state."""
 
     def __init__(self) -> None:
-        self._scratches = Scratches()
-        self._flats: dict[Any, Flat] = {}
+        self._arena = Arena()
         self._broken = False
 
-    def step(self, engine: str, batch: Batch, group: int, state: Any) -> None:
+    def step(self, engine: str, batch: Batch, group: int) -> None:
         """Count and take one step of a batch, in place.
 
         Args:
-            engine: one of `ENGINES`; "auto" is the loop of "single", small tensors gathered.
+            engine: one of `ENGINES`; "auto" is the loop of "single", small tensors stepped as one.
             batch: the parameters.
             group: the number of their param group.
-            state: the optimizer's state, into which "flat" puts its views.
         """
-        if engine == "flat":
-            batch = batch.take(self._flat(batch, group, state))
-        if not batch.params:
-            return
+        if engine in _TERMS:
+            run = _eager(batch) if engine == "auto" else self._run(batch)
+            others = self._arena.step(batch, group, _TERMS[engine], run)
+            if not others:
+                return
+            batch = batch if len(others) == len(batch.params) else batch.take(others)
         rows = on_host(batch)
-        members = range(len(batch.params))
-        if engine == "auto":
-            members = self._gathered(batch, rows, members)
-        elif engine == "compile":
-            members = self._compiled(batch, rows, members)
+        members: Iterable[int] = range(len(rows))
+        if engine == "compile":
+            members = self._compiled(batch, rows)
         elif engine == "foreach":
             members = _loops.foreach(batch, rows, members)
         elif engine == "jax":
             members = _jax.step(batch, rows, members)
         _loops.single(batch, rows, members)
 
-    def _gathered(self, batch: Batch, rows: list[Any], members: Iterable[int]) -> list[int]:
-        """Step small tensors as one, as the loop would; return the positions of the others."""
-        small, others = _split(members, lambda i: can_gather(batch, i, SMALL))
-        if len(small) > 1:
-            self._scratches.step(batch, rows, small, _eager(batch))
-            return others
-        return small + others
-
-    def _compiled(self, batch: Batch, rows: list[Any], members: Iterable[int]) -> list[int]:
+    def _compiled(self, batch: Batch, rows: list[Any]) -> Iterable[int]:
         """Step what can be seen as vectors; return the positions of the others."""
         if self._kernel(batch.formula, rows[0], batch.params[0]) is None:
-            return _loops.foreach(batch, rows, members)
+            return _loops.foreach(batch, rows, range(len(rows)))
         run, others = self._run(batch), []
-        small, large = _split(
-            members, lambda i: can_gather(batch, i, _compile.SMALL, _compile.DTYPES)
-        )
-        for i in large:
+        for i, k in enumerate(rows):
             columns = _compile.flat_columns(batch, i)
             if columns is None:
                 others.append(i)
             else:
-                run(columns, rows[i])
-        self._scratches.step(batch, rows, small, run)
-        return others
-
-    def _flat(self, batch: Batch, group: int, state: Any) -> list[int]:
-        """Step what may live in buffers; return the positions of the others."""
-        buckets: dict[Any, list[int]] = {}
-        for i, p in enumerate(batch.params):
-            key = (group, p.dtype, p.device) if can_flatten(batch, i) else None
-            buckets.setdefault(key, []).append(i)
-        others = buckets.pop(None, [])
-        for key, members in buckets.items():
-            part = batch if len(members) == len(batch.params) else batch.take(members)
-            flat = self._flats.get(key)
-            if flat is None or not flat.fits(part.params):
-                flat = self._flats[key] = Flat.around(part, flat)
-            flat.step(part, state, self._run(part))
+                run(columns, k)
         return others
 
     def _run(self, batch: Batch) -> Run:
@@ -152,14 +138,7 @@ class Engines:
 
 def _eager(batch: Batch) -> Run:
     def run(columns: list[Tensor], k: Any) -> None:
-        p, g, *moments = columns
-        batch.formula(_single, p, g, moments, k, batch.shrink)
+        for p, g, *moments in zip(*(column.split(_CHUNK) for column in columns), strict=True):
+            batch.formula(_single, p, g, moments, k, batch.shrink)
 
     return run
-
-
-def _split(members: Iterable[int], condition: Callable[[int], bool]) -> tuple[list[int], list[int]]:
-    chosen, others = [], []
-    for i in members:
-        (chosen if condition(i) else others).append(i)
-    return chosen, others

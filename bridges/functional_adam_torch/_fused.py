@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam as torch_adam
 
 
-def adam(optimizer: Any, group: dict[str, Any], lists: list[list[Tensor]]) -> None:
+def step_adam(optimizer: Any, group: dict[str, Any], lists: list[list[Tensor]]) -> None:
     """Step one group by the kernel of `torch.optim.Adam`, loss scaling included.
 
     Args:
@@ -17,14 +18,20 @@ def adam(optimizer: Any, group: dict[str, Any], lists: list[list[Tensor]]) -> No
         lists: what `_init_group` filled: parameters, gradients, three moments, steps.
     """
     b1, b2 = group["betas"]
-    torch.optim._functional.adam(
-        *lists,
+    params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps = lists
+    torch_adam(
+        params,
+        grads,
+        exp_avgs,
+        exp_avg_sqs,
+        max_exp_avg_sqs,
+        steps,
         fused=True,
         capturable=group["capturable"],
         differentiable=group["differentiable"],
         grad_scale=getattr(optimizer, "grad_scale", None),
         found_inf=getattr(optimizer, "found_inf", None),
-        has_complex=any(torch.is_complex(p) for p in lists[0]),
+        has_complex=any(torch.is_complex(p) for p in params),
         decoupled_weight_decay=group["decoupled_weight_decay"],
         amsgrad=group["amsgrad"],
         beta1=b1,

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from functional_adam import _ops
 
+from ._arena import is_plain
 from ._formula import Batch, Formula
-from ._gather import is_plain
 from ._loops import as_real
 
 _HALF = {torch.bfloat16: (torch.int16, jnp.bfloat16)}
@@ -65,8 +65,8 @@ def _program(
     formula: Formula, row: Any, scalars: tuple[Any, ...], shrink: Any, p: Any, g: Any, *moments: Any
 ) -> tuple[Any, ...]:
     kept = [x.dtype for x in (p, *moments)]
-    p, g, *moments = (x.astype(shrink.dtype) for x in (p, g, *moments))
-    results = formula(_ops, p, g, moments, row(*scalars), shrink)
+    p, g, *wide = (x.astype(shrink.dtype) for x in (p, g, *moments))
+    results = formula(_ops, p, g, wide, row(*scalars), shrink)
     return tuple(x.astype(dtype) for x, dtype in zip(results, kept, strict=True))
 
 

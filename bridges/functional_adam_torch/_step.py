@@ -10,18 +10,22 @@ from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor
-from torch.optim import optimizer as torch_optimizer
+from torch.optim.optimizer import (
+    _default_to_fused_or_foreach,
+    _get_capturable_supported_devices,
+)
 
 from functional_adam import Algorithm
 
 from . import _coefficients, _loops
+from ._collect import Columns
 from ._formula import Batch, Formula
 
 
 def batch_of(
     algorithm: Algorithm,
     group: dict[str, Any],
-    columns: dict[str, list[Tensor]],
+    columns: Columns,
     decays_complex: bool,
 ) -> Batch:
     """What a group and the state of its parameters say, in the core's terms.
@@ -29,7 +33,7 @@ def batch_of(
     Args:
         algorithm: what the group's options select.
         group: one of the optimizer's param_groups.
-        columns: "params", "grads", "steps" and the fields of the rule's state -> tensors.
+        columns: its parameters that have gradients, and their state.
         decays_complex: whether L2 decay sees complex numbers.
     """
     rule = algorithm.rule
@@ -75,7 +79,7 @@ def chosen(engine: str, group: dict[str, Any], params: list[Tensor]) -> str:
         return "single" if engine == "auto" else engine
     if group["foreach"]:
         return "foreach"
-    _, foreach = torch_optimizer._default_to_fused_or_foreach(params, differentiable=False)
+    _, foreach = _default_to_fused_or_foreach(params, differentiable=False)
     return "foreach" if foreach else "auto"
 
 
@@ -100,7 +104,7 @@ def step_by_tensors(batch: Batch) -> None:
 
 def check_capturable(batch: Batch, foreach: bool) -> None:
     """Raise, as torch does, where a step cannot be captured: parameters or state on the host."""
-    allowed = torch_optimizer._get_capturable_supported_devices(supports_xla=not foreach)
+    allowed = _get_capturable_supported_devices(supports_xla=not foreach)
     kept = [batch.params, *batch.scalars.values(), batch.steps]
     for devices in zip(*([t.device.type for t in column] for column in kept), strict=True):
         if len(set(devices)) > 1 or devices[0] not in allowed:

@@ -27,11 +27,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import optimizer as torch_optimizer
+from torch.optim.optimizer import _use_grad_for_differentiable
 
 from functional_adam import ALGORITHMS, Algorithm
 
-from . import _engines, _fused, _step
+from . import _collect, _engines, _fused, _step
 
 Betas = tuple[float | Tensor, float | Tensor]
 
@@ -75,7 +75,7 @@ class _RuleStep(torch.optim.Optimizer):
             self._step_supports_amp_scaling = True
         self.engine = name
 
-    @torch_optimizer._use_grad_for_differentiable
+    @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore
         """Take one step and return the closure's loss, if one is given.
 
@@ -90,19 +90,28 @@ class _RuleStep(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        before = 0
         for number, group in enumerate(self.param_groups):
-            lists = [[] for _ in range(len(self.fields) + 3)]
-            self._init_group(group, *lists)  # pyright: ignore[reportAttributeAccessIssue]
-            if lists[0]:
-                self._step_group(number, group, lists)
+            self._step_group(number, group, before)
+            before += len(group["params"])
         return loss
 
-    def _step_group(self, number: int, group: dict[str, Any], lists: list[list[Tensor]]) -> None:
-        engine = self.engine
-        if self.fuses and engine == "auto" and group["fused"]:
-            return _fused.adam(self, group, lists)
-        columns = dict(zip(("params", "grads", *self.fields, "steps"), lists, strict=True))
-        algorithm = self._algorithm(group)
+    def _step_group(self, number: int, group: dict[str, Any], before: int) -> None:
+        engine, algorithm = self.engine, self._algorithm(group)
+        fused = self.fuses and engine == "auto" and group["fused"]
+        on_tensors = torch.compiler.is_compiling() or group["differentiable"] or group["capturable"]
+        columns = None
+        if not fused and not on_tensors:
+            keys = algorithm.torch_state
+            columns = _collect.complete(self.state, group["params"], before, keys)
+        if columns is None:
+            lists = [[] for _ in range(len(self.fields) + 3)]
+            self._init_group(group, *lists)  # pyright: ignore[reportAttributeAccessIssue]
+            if not lists[0]:
+                return
+            if fused:
+                return _fused.step_adam(self, group, lists)
+            columns = dict(zip(("params", "grads", *self.fields, "steps"), lists, strict=True))
         batch = _step.batch_of(algorithm, group, columns, self.decays_complex)
         foreach = engine == "foreach" or bool(group["foreach"])
         if torch.compiler.is_compiling():
@@ -117,7 +126,7 @@ class _RuleStep(torch.optim.Optimizer):
         engine = _step.chosen(engine, group, batch.params)
         if engine == "foreach":
             batch = _step.check_foreach_rate(batch, self.foreach_rate)
-        self._engines().step(engine, batch, number, self.state)
+        self._engines().step(engine, batch, number)
 
     def _algorithm(self, group: dict[str, Any]) -> Algorithm:
         if self.decoupled is not None and group["decoupled_weight_decay"]:
