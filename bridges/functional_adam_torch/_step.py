@@ -115,11 +115,16 @@ def check_capturable(batch: Batch, foreach: bool) -> None:
             )
 
 
-def check_foreach_rate(batch: Batch, accepts: bool) -> Batch:
-    """A batch for `foreach`, which takes a tensor rate for its value, or not at all, as torch."""
-    if not isinstance(batch.h.learning_rate, Tensor):
+def with_foreach_rate(batch: Batch, rate: str) -> Batch:
+    """The batch as torch's foreach loop of its class takes a tensor rate.
+
+    Args:
+        batch: parameters of one group.
+        rate: "refused", "value" (of the tensor) or "tensor".
+    """
+    if rate == "tensor" or not isinstance(batch.h.learning_rate, Tensor):
         return batch
-    if not accepts:
+    if rate == "refused":
         raise RuntimeError("lr as a Tensor is not supported for capturable=False and foreach=True")
     batch.h.learning_rate = batch.h.learning_rate.item()
     return batch

@@ -44,7 +44,7 @@ class _RuleStep(torch.optim.Optimizer):
     fields: tuple[str, ...] = ("mu", "nu")  # between gradients and steps in torch's _init_group
     decays_complex = False  # torch adds L2 decay to the two real parts of a complex gradient
     fuses = False  # torch has a fused kernel
-    foreach_rate = True  # torch's foreach takes the value of a tensor rate
+    foreach_rate = "value"  # what torch's foreach loop takes of a tensor rate
 
     @property
     def engine(self) -> str:
@@ -125,7 +125,7 @@ class _RuleStep(torch.optim.Optimizer):
             return
         engine = _step.chosen(engine, group, batch.params)
         if engine == "foreach":
-            batch = _step.check_foreach_rate(batch, self.foreach_rate)
+            batch = _step.with_foreach_rate(batch, self.foreach_rate)
         self._engines().step(engine, batch, number)
 
     def _algorithm(self, group: dict[str, Any]) -> Algorithm:
@@ -156,7 +156,7 @@ class Adam(_RuleStep, torch.optim.Adam):
     fields = ("mu", "nu", "nu_max")
     decays_complex = True
     fuses = True
-    foreach_rate = False
+    foreach_rate = "refused"
 
     def __init__(
         self,
@@ -261,6 +261,7 @@ class RAdam(_RuleStep, torch.optim.RAdam):
     """
 
     coupled, decoupled = "radam", "radamw"
+    foreach_rate = "tensor"
 
     def __init__(
         self,
