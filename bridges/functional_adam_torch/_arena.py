@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -59,6 +59,13 @@ class Arena:
             part = batch if len(members) == len(batch.params) else batch.take(members)
             buffers.step(part, run)
         return plan.others
+
+    def release(self, state: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        """Move all state out of the buffers; the next step moves it in again."""
+        for buffers in {
+            id(b): b for owners in self._owners.values() for b in owners.values()
+        }.values():
+            buffers.release(state)
 
     def _plan(self, batch: Batch, group: int, terms: Terms, signature: list[Any]) -> _Plan:
         kinds: dict[Any, list[int]] = {}

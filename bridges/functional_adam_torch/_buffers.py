@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import operator
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -95,6 +95,14 @@ class Buffers:
             run([buffer[self._bounds[start] : self._bounds[end]] for buffer in self._buffers], k)
         if not self._whole:
             torch._foreach_copy_(batch.params, self._at(0, slots))
+
+    def release(self, state: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        """Give what lies in the buffers and is state memory of its own."""
+        inside = set(itertools.chain(*self._addresses[1:]))
+        for p in self.params:
+            for t in state.get(p, {}).values():
+                if isinstance(t, Tensor) and t.data_ptr() in inside:
+                    t.data = t.clone()
 
     def _count(self, batch: Batch, slots: Sequence[int]) -> list[Any]:
         if slots is self._all:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -23,8 +23,7 @@ tensor alone is faster, where copies cost what calls did (2 cores, float32)."""
 
 _CHUNK = 65536  # elements stepped by one operation after another: six arrays fit a cache
 
-# torch's kernels give an element of float32 or float64 the same result wherever in a tensor it
-# stands, of half precision they do not.
+# In half precision, the result of torch's kernels depends on where in a tensor an element stands.
 _TERMS = {
     "auto": Terms(whole=False, dtypes=(torch.float32, torch.float64), small=SMALL),
     "compile": Terms(whole=False, dtypes=_compile.DTYPES, small=_compile.SMALL),
@@ -75,6 +74,8 @@ class Engines:
             batch: the parameters.
             group: the number of their param group.
         """
+        if engine == "auto" and not _is_uniform(batch):
+            engine = "single"
         if engine in _TERMS:
             run = _eager(batch) if engine == "auto" else self._run(batch)
             others = self._arena.step(batch, group, _TERMS[engine], run)
@@ -90,6 +91,10 @@ class Engines:
         elif engine == "jax":
             members = _jax.step(batch, rows, members)
         _loops.single(batch, rows, members)
+
+    def release(self, state: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        """Give the state of every parameter memory of its own again, until the next step."""
+        self._arena.release(state)
 
     def _compiled(self, batch: Batch, rows: list[Any]) -> Iterable[int]:
         """Step what can be seen as vectors; return the positions of the others."""
@@ -134,6 +139,17 @@ class Engines:
                 stacklevel=2,
             )
             return None
+
+
+def _is_uniform(batch: Batch) -> bool:
+    """Whether torch's kernels give an element the same result wherever in a tensor it stands.
+
+    Not where a tensor hyperparameter meets a 0-d parameter: that is computed in the wider dtype of
+    the two. Nor at b1 = 0, where the sign of a zero moment depends on it.
+    """
+    h = batch.h
+    given = (h.learning_rate, h.b1, h.b2, h.weight_decay)
+    return not any(isinstance(x, Tensor) for x in given) and h.b1 != 0
 
 
 def _eager(batch: Batch) -> Run:

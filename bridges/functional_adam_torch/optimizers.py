@@ -27,6 +27,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Adam as TorchAdam  # ours may be put in the place of torch.optim's
+from torch.optim import Adamax as TorchAdamax
+from torch.optim import AdamW as TorchAdamW
+from torch.optim import NAdam as TorchNAdam
+from torch.optim import RAdam as TorchRAdam
 from torch.optim.optimizer import _use_grad_for_differentiable
 
 from functional_adam import ALGORITHMS, Algorithm
@@ -138,7 +143,13 @@ class _RuleStep(torch.optim.Optimizer):
             self._memory = _engines.Engines()
         return self._memory
 
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's: the state by parameter, each tensor with memory of its own."""
+        self._engines().release(self.state)
+        return super().state_dict()
+
     def __getstate__(self) -> dict[str, Any]:
+        self._engines().release(self.state)
         return {**super().__getstate__(), "_engine": self.engine}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -146,7 +157,7 @@ class _RuleStep(torch.optim.Optimizer):
         super().__setstate__(state)
 
 
-class Adam(_RuleStep, torch.optim.Adam):
+class Adam(_RuleStep, TorchAdam):
     """`torch.optim.Adam`, and AMSGrad with `amsgrad=True`, by `functional_adam`'s rules.
 
     Arguments and errors are torch's; `engine` as in this module.
@@ -175,7 +186,7 @@ class Adam(_RuleStep, torch.optim.Adam):
         decoupled_weight_decay: bool = False,
         engine: str = "auto",
     ) -> None:
-        torch.optim.Adam.__init__(
+        TorchAdam.__init__(
             self, params, lr, betas, eps, weight_decay, amsgrad,
             foreach=foreach, maximize=maximize, capturable=capturable,
             differentiable=differentiable, fused=fused,
@@ -189,7 +200,7 @@ class Adam(_RuleStep, torch.optim.Adam):
         return ALGORITHMS["amsgradw" if group["decoupled_weight_decay"] else "amsgrad"]
 
 
-class AdamW(Adam, torch.optim.AdamW):
+class AdamW(Adam, TorchAdamW):
     """`torch.optim.AdamW` by `functional_adam`'s rules.
 
     Arguments and errors are torch's; `engine` as in this module.
@@ -211,7 +222,7 @@ class AdamW(Adam, torch.optim.AdamW):
         fused: bool | None = None,
         engine: str = "auto",
     ) -> None:
-        torch.optim.AdamW.__init__(
+        TorchAdamW.__init__(
             self, params, lr, betas, eps, weight_decay, amsgrad,
             maximize=maximize, foreach=foreach, capturable=capturable,
             differentiable=differentiable, fused=fused,
@@ -219,7 +230,7 @@ class AdamW(Adam, torch.optim.AdamW):
         self._set_engine(engine)
 
 
-class NAdam(_RuleStep, torch.optim.NAdam):
+class NAdam(_RuleStep, TorchNAdam):
     """`torch.optim.NAdam` by `functional_adam`'s rules.
 
     Arguments and errors are torch's; `engine` as in this module. torch has no kernel for it:
@@ -246,7 +257,7 @@ class NAdam(_RuleStep, torch.optim.NAdam):
         fused: bool | None = None,
         engine: str = "auto",
     ) -> None:
-        torch.optim.NAdam.__init__(
+        TorchNAdam.__init__(
             self, params, lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay,
             foreach=foreach, maximize=maximize, capturable=capturable,
             differentiable=differentiable,
@@ -254,7 +265,7 @@ class NAdam(_RuleStep, torch.optim.NAdam):
         self._set_engine(engine, fused)
 
 
-class RAdam(_RuleStep, torch.optim.RAdam):
+class RAdam(_RuleStep, TorchRAdam):
     """`torch.optim.RAdam` by `functional_adam`'s rules.
 
     Arguments and errors are torch's; `engine` as in this module, `fused` as in `NAdam`.
@@ -279,7 +290,7 @@ class RAdam(_RuleStep, torch.optim.RAdam):
         fused: bool | None = None,
         engine: str = "auto",
     ) -> None:
-        torch.optim.RAdam.__init__(
+        TorchRAdam.__init__(
             self, params, lr, betas, eps, weight_decay, decoupled_weight_decay,
             foreach=foreach, maximize=maximize, capturable=capturable,
             differentiable=differentiable,
@@ -287,7 +298,7 @@ class RAdam(_RuleStep, torch.optim.RAdam):
         self._set_engine(engine, fused)
 
 
-class Adamax(_RuleStep, torch.optim.Adamax):
+class Adamax(_RuleStep, TorchAdamax):
     """`torch.optim.Adamax` by `functional_adam`'s rules.
 
     Arguments and errors are torch's; `engine` as in this module, `fused` as in `NAdam`.
@@ -311,7 +322,7 @@ class Adamax(_RuleStep, torch.optim.Adamax):
         fused: bool | None = None,
         engine: str = "auto",
     ) -> None:
-        torch.optim.Adamax.__init__(
+        TorchAdamax.__init__(
             self, params, lr, betas, eps, weight_decay, foreach,
             maximize=maximize, differentiable=differentiable, capturable=capturable,
         )  # fmt: skip
