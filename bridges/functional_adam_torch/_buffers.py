@@ -93,7 +93,10 @@ class Buffers:
             self._copy_in(batch, slots)
         for k, start, end in _runs(slots, self._count(batch, slots)):
             run([buffer[self._bounds[start] : self._bounds[end]] for buffer in self._buffers], k)
-        if not self._whole:
+        if self._whole:
+            # Autograd must see that parameters it may have saved have changed.
+            torch.autograd.graph.increment_version(batch.params)
+        else:
             torch._foreach_copy_(batch.params, self._at(0, slots))
 
     def release(self, state: Mapping[Tensor, Mapping[str, Any]]) -> None:

@@ -112,15 +112,15 @@ class Engines:
     def _run(self, batch: Batch) -> Run:
         """Step columns by the compiled kernel, or one by one operation where there is none."""
         eager = _eager(batch)
-        packed: dict[int, Tensor] = {}
+        packed: dict[int, tuple[Any, Tensor]] = {}  # with the row, whose identity is the key
 
         def run(columns: list[Tensor], k: Any) -> None:
             kernel = self._kernel(batch.formula, k, columns[0])
             if kernel is None:
                 return eager(columns, k)
             if id(k) not in packed:
-                packed[id(k)] = _compile.pack(k, batch.shrink, columns[0].device)
-            kernel(packed[id(k)], columns)
+                packed[id(k)] = k, _compile.pack(k, batch.shrink, columns[0].device)
+            kernel(packed[id(k)][1], columns)
 
         return run
 
