@@ -6,7 +6,9 @@ written once, with operators and these functions; what they meet is
 
 - a Python ``float``: hyperparameters given as numbers, and everything in eager torch,
 - a `TwoFloat`: whatever depends on the step count or on a traced hyperparameter in JAX,
-- a float64 array: the same, where x64 is enabled.
+- a float64 array: the same, where x64 is enabled,
+- a torch tensor: the same, in a torch step that is compiled, captured or differentiated; torch is
+  not imported here, a tensor is known by its methods.
 """
 
 from __future__ import annotations
@@ -58,6 +60,8 @@ def sqrt(x: Any) -> Any:
 
 def when(condition: Any, value: Callable[[], Any], otherwise: float) -> Any:
     """``value() if condition else otherwise``; a traced condition evaluates both and selects."""
+    if hasattr(condition, "type_as"):
+        return value().where(condition, otherwise)
     if not isinstance(condition, jax.Array):
         return value() if condition else otherwise
     chosen = value()
@@ -73,6 +77,8 @@ def accumulate(product: Any, factor: Any) -> Any:
     if isinstance(factor, TwoFloat):
         rounded = as_two_float(product).hi * factor.hi
         return TwoFloat(rounded, lax.full_like(rounded, 0))
+    if hasattr(product, "type_as"):
+        return (product * factor).type_as(product)
     return float(product * factor) if isinstance(product, np.floating) else product * factor
 
 

@@ -85,7 +85,7 @@ def root_ratio(v, c, sqrt_c):
 def add_rectified_(a, m, denominator, k):
     """RAdam's step, with the factors gathered as in torch's foreach loop."""
     plain = [
-        0.0 if rectified else step
+        step * (not rectified)
         for rectified, step in zip(*(_each(x, a) for x in (k.rectified, k.neg_plain)), strict=True)
     ]
     torch._foreach_div_(denominator, k.neg_rectified)

@@ -55,6 +55,9 @@ def add_scaled(a, b, s):
 
 def lerp_(a, b, w):
     """``a + w * (b - a)``."""
+    if isinstance(w, torch.Tensor) and w.dtype != a.dtype:
+        # torch rounds a tensor b1 to the dtype of the moments before it forms 1 - b1.
+        w = 1 - (1 - w).to(a.dtype)
     return a.lerp_(b, w)
 
 
@@ -76,7 +79,10 @@ def root_ratio(v, c, sqrt_c):
 
 def add_rectified_(a, m, denominator, k):
     """RAdam's step, the factors in the order of torch's single-tensor loop."""
+    return a.add_(rectified(m, denominator, k), alpha=-1.0)
+
+
+def rectified(m, denominator, k):
+    """What RAdam subtracts; all operands stay alive."""
     direction = m / k.c1 * k.learning_rate
-    if k.rectified:
-        direction = direction * (k.sqrt_c2 / denominator) * k.rect
-    return a.add_(direction, alpha=-1.0)
+    return direction * (k.sqrt_c2 / denominator) * k.rect if k.rectified else direction

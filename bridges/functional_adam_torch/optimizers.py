@@ -1,7 +1,23 @@
 """The classes: torch.optim's constructors, options and state, with the core's arithmetic.
 
 Each is a subclass of its namesake, so signature, defaults, checks, param groups, hooks and
-state_dicts are torch's own; only `step` is replaced.
+state_dicts are torch's own; only `step` is replaced. What is added is one keyword:
+
+    engine: where the arithmetic happens. The rule, and the state, are the same in all of them, and
+        it may be changed at any time (`optimizer.engine = "flat"`).
+
+        - "auto" (default): `torch.optim`'s numbers, bit for bit, by torch's own choice: lists of
+          tensors on an accelerator, a loop on the CPU, where small tensors are stepped together;
+          `foreach` and `fused` choose as in torch.
+        - "single", "foreach": torch's loops, bit for bit.
+        - "compile": one Inductor kernel called for each tensor: the fastest for large ones. Numbers
+          as near to torch's as its fused kernel's, half precision in float32 inside.
+        - "flat": the same kernel, called once: parameters, gradients and state become views of
+          shared buffers. The fastest for many small tensors; `p.data` and `p.grad` are replaced.
+        - "jax": XLA on the CPU, for parity.
+
+        If compiling fails, "compile" and "flat" use torch's own operations, after one warning. A
+        checkpoint does not say which engine made it.
 """
 
 from __future__ import annotations
@@ -10,19 +26,61 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.optim import Adam as TorchAdam  # ours may be put in the place of torch.optim's
+from torch.optim import Adamax as TorchAdamax
+from torch.optim import AdamW as TorchAdamW
+from torch.optim import NAdam as TorchNAdam
+from torch.optim import RAdam as TorchRAdam
+from torch.optim.optimizer import _use_grad_for_differentiable
 
 from functional_adam import ALGORITHMS, Algorithm
 
-from ._step import step_group
+from . import _collect, _engines, _fused, _step
+
+Betas = tuple[float | Tensor, float | Tensor]
 
 
 class _RuleStep(torch.optim.Optimizer):
     """Replaces the arithmetic of a torch optimizer by a rule of functional_adam."""
 
     coupled: str
-    decoupled: str
+    decoupled: str | None = None
+    fields: tuple[str, ...] = ("mu", "nu")  # between gradients and steps in torch's _init_group
+    decays_complex = False  # torch adds L2 decay to the two real parts of a complex gradient
+    fuses = False  # torch has a fused kernel
+    foreach_rate = "value"  # what torch's foreach loop takes of a tensor rate
 
-    @torch.no_grad()
+    @property
+    def engine(self) -> str:
+        """Where the arithmetic happens: "auto", "single", "foreach", "compile", "flat" or "jax"."""
+        return self.__dict__.get("_engine", "auto")
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        group = self.defaults
+        self._engine = _engines.check(
+            name,
+            foreach=group["foreach"],
+            fused=group.get("fused"),
+            capturable=group["capturable"],
+            differentiable=group["differentiable"],
+        )
+
+    def _set_engine(self, name: str, fused: bool | None = None) -> None:
+        """Set the engine at construction; `fused` is that of classes torch has no kernel for."""
+        if fused:
+            if self.defaults["differentiable"]:
+                raise RuntimeError("`fused` does not support `differentiable`")
+            if self.defaults["foreach"]:
+                raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+            if name not in ("auto", "compile"):
+                raise ValueError(f"fused=True contradicts engine={name!r}: leave one of them out")
+            name = "compile"
+            self._step_supports_amp_scaling = True
+        self.engine = name
+
+    @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore
         """Take one step and return the closure's loss, if one is given.
 
@@ -30,24 +88,111 @@ class _RuleStep(torch.optim.Optimizer):
             closure: re-evaluates the model and returns the loss; run with gradients enabled.
 
         Raises:
-            RuntimeError: sparse gradients, or an option without an engine.
+            RuntimeError: sparse gradients, or options that do not go together.
         """
+        self._accelerator_graph_capture_health_check()
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            step_group(self._algorithm(group), group, self.state)
+        before = 0
+        for number, group in enumerate(self.param_groups):
+            self._step_group(number, group, before)
+            before += len(group["params"])
         return loss
 
+    def _step_group(self, number: int, group: dict[str, Any], before: int) -> None:
+        engine, algorithm = self.engine, self._algorithm(group)
+        fused = self.fuses and engine == "auto" and group["fused"]
+        on_tensors = torch.compiler.is_compiling() or group["differentiable"] or group["capturable"]
+        columns = None
+        if not fused and not on_tensors:
+            keys = algorithm.torch_state
+            columns = _collect.complete(self.state, group["params"], before, keys)
+        if columns is None:
+            lists = [[] for _ in range(len(self.fields) + 3)]
+            self._init_group(group, *lists)  # pyright: ignore[reportAttributeAccessIssue]
+            if not lists[0]:
+                return
+            if fused:
+                return _fused.step_adam(self, group, lists)
+            columns = dict(zip(("params", "grads", *self.fields, "steps"), lists, strict=True))
+        batch = _step.batch_of(algorithm, group, columns, self.decays_complex)
+        foreach = engine == "foreach" or bool(group["foreach"])
+        if torch.compiler.is_compiling():
+            return _step.step_by_tensors(batch)
+        if group["differentiable"]:
+            return _step.step_by_autograd(batch, foreach)
+        if group["capturable"]:
+            _step.check_capturable(batch, foreach)
+            return _step.step_by_tensors(batch)
+        if not _fused.unscale(self, batch.grads):
+            return
+        engine = _step.chosen(engine, group, batch.params)
+        if engine == "foreach":
+            batch = _step.with_foreach_rate(batch, self.foreach_rate)
+        self._engines().step(engine, batch, number)
+
     def _algorithm(self, group: dict[str, Any]) -> Algorithm:
-        return ALGORITHMS[self.decoupled if group["decoupled_weight_decay"] else self.coupled]
+        if self.decoupled is not None and group["decoupled_weight_decay"]:
+            return ALGORITHMS[self.decoupled]
+        return ALGORITHMS[self.coupled]
+
+    def _engines(self) -> _engines.Engines:
+        if "_memory" not in self.__dict__:
+            self._memory = _engines.Engines()
+        return self._memory
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's: the state by parameter, each tensor with memory of its own."""
+        self._engines().release(self.state)
+        return super().state_dict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._engines().release(self.state)
+        return {**super().__getstate__(), "_engine": self.engine}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.pop("_memory", None)
+        super().__setstate__(state)
 
 
-class Adam(_RuleStep, torch.optim.Adam):
-    """`torch.optim.Adam`, and AMSGrad with `amsgrad=True`, by `functional_adam`'s rules."""
+class Adam(_RuleStep, TorchAdam):
+    """`torch.optim.Adam`, and AMSGrad with `amsgrad=True`, by `functional_adam`'s rules.
+
+    Arguments and errors are torch's; `engine` as in this module.
+    """
 
     coupled, decoupled = "adam", "adamw"
+    fields = ("mu", "nu", "nu_max")
+    decays_complex = True
+    fuses = True
+    foreach_rate = "refused"
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+        engine: str = "auto",
+    ) -> None:
+        TorchAdam.__init__(
+            self, params, lr, betas, eps, weight_decay, amsgrad,
+            foreach=foreach, maximize=maximize, capturable=capturable,
+            differentiable=differentiable, fused=fused,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )  # fmt: skip
+        self._set_engine(engine)
 
     def _algorithm(self, group: dict[str, Any]) -> Algorithm:
         if not group["amsgrad"]:
@@ -55,26 +200,130 @@ class Adam(_RuleStep, torch.optim.Adam):
         return ALGORITHMS["amsgradw" if group["decoupled_weight_decay"] else "amsgrad"]
 
 
-class AdamW(Adam, torch.optim.AdamW):
-    """`torch.optim.AdamW` by `functional_adam`'s rules."""
+class AdamW(Adam, TorchAdamW):
+    """`torch.optim.AdamW` by `functional_adam`'s rules.
+
+    Arguments and errors are torch's; `engine` as in this module.
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: Betas = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        engine: str = "auto",
+    ) -> None:
+        TorchAdamW.__init__(
+            self, params, lr, betas, eps, weight_decay, amsgrad,
+            maximize=maximize, foreach=foreach, capturable=capturable,
+            differentiable=differentiable, fused=fused,
+        )  # fmt: skip
+        self._set_engine(engine)
 
 
-class NAdam(_RuleStep, torch.optim.NAdam):
-    """`torch.optim.NAdam` by `functional_adam`'s rules."""
+class NAdam(_RuleStep, TorchNAdam):
+    """`torch.optim.NAdam` by `functional_adam`'s rules.
+
+    Arguments and errors are torch's; `engine` as in this module. torch has no kernel for it:
+    `fused=True` is `engine="compile"`, with the loss scaling of GradScaler inside the step.
+    """
 
     coupled, decoupled = "nadam", "nadamw"
+    fields = ("mu", "nu", "mu_product")
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        engine: str = "auto",
+    ) -> None:
+        TorchNAdam.__init__(
+            self, params, lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay,
+            foreach=foreach, maximize=maximize, capturable=capturable,
+            differentiable=differentiable,
+        )  # fmt: skip
+        self._set_engine(engine, fused)
 
 
-class RAdam(_RuleStep, torch.optim.RAdam):
-    """`torch.optim.RAdam` by `functional_adam`'s rules."""
+class RAdam(_RuleStep, TorchRAdam):
+    """`torch.optim.RAdam` by `functional_adam`'s rules.
+
+    Arguments and errors are torch's; `engine` as in this module, `fused` as in `NAdam`.
+    """
 
     coupled, decoupled = "radam", "radamw"
+    foreach_rate = "tensor"
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        engine: str = "auto",
+    ) -> None:
+        TorchRAdam.__init__(
+            self, params, lr, betas, eps, weight_decay, decoupled_weight_decay,
+            foreach=foreach, maximize=maximize, capturable=capturable,
+            differentiable=differentiable,
+        )  # fmt: skip
+        self._set_engine(engine, fused)
 
 
-class Adamax(_RuleStep, torch.optim.Adamax):
-    """`torch.optim.Adamax` by `functional_adam`'s rules."""
+class Adamax(_RuleStep, TorchAdamax):
+    """`torch.optim.Adamax` by `functional_adam`'s rules.
+
+    Arguments and errors are torch's; `engine` as in this module, `fused` as in `NAdam`.
+    """
 
     coupled = "adamax"
+    decays_complex = True
 
-    def _algorithm(self, group: dict[str, Any]) -> Algorithm:
-        return ALGORITHMS[self.coupled]
+    def __init__(
+        self,
+        params: Any,
+        lr: float | Tensor = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+        fused: bool | None = None,
+        engine: str = "auto",
+    ) -> None:
+        TorchAdamax.__init__(
+            self, params, lr, betas, eps, weight_decay, foreach,
+            maximize=maximize, differentiable=differentiable, capturable=capturable,
+        )  # fmt: skip
+        self._set_engine(engine, fused)

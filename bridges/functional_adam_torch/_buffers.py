@@ -1,0 +1,180 @@
+"""Many tensors as one: state, and in the flat engine parameters and gradients, side by side.
+
+A call of torch costs more than the arithmetic on a few thousand elements. Tensors keep their
+identity and become views of one buffer of each kind, on which one call does the work of many.
+Whatever is not where it was left, by address, is copied in: nothing done to parameters, gradients
+or state is lost.
+"""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._coefficients import rows
+from ._formula import Batch
+
+_ALIGNED = 16  # elements: a view starts on its own line of the cache
+
+Run = Callable[[list[Tensor], Any], None]
+"""Step the flat columns parameter, gradient, moments, given the rule's scalars."""
+
+
+class Buffers:
+    """Buffers for parameters of one dtype on one device, each in its slot.
+
+    Attributes:
+        params: the parameters, in the order of the slots.
+    """
+
+    def __init__(self, batch: Batch, *, whole: bool) -> None:
+        """Make room for a batch.
+
+        Args:
+            batch: plain dense parameters of one dtype and device, their state as well.
+            whole: parameters and gradients live in the buffers too; else they are copied in, and
+                parameters out, in every step.
+        """
+        self.params = list(batch.params)
+        self._whole = whole
+        like = batch.params if whole else batch.moments[0]
+        shapes = [t.shape for t in like]
+        # Side by side without gaps, one call copies them, if only their first dimensions differ.
+        self._dense = not whole and all(
+            len(s) > 0 and s.numel() > 1 and s[1:] == shapes[0][1:] and t.is_contiguous()
+            for s, t in zip(shapes, like, strict=True)
+        )
+        unit = 1 if self._dense else _ALIGNED
+        sizes = [-(-s.numel() // unit) * unit for s in shapes]
+        self._bounds = [0, *itertools.accumulate(sizes)]
+        self._buffers = [like[0].new_zeros(self._bounds[-1]) for _ in range(2 + len(batch.moments))]
+        self._views = [
+            [
+                buffer.as_strided(t.shape, t.stride(), start)
+                for start, t in zip(self._bounds, like, strict=False)
+            ]
+            for buffer in self._buffers
+        ]
+        rest = shapes[0][1:] if self._dense else ()
+        self._joined = [buffer.view(-1, *rest) for buffer in self._buffers[:2]]
+        self._steps = torch.zeros(len(like), dtype=batch.steps[0].dtype, device="cpu")
+        self._kept = [list(self._steps.unbind()), *self._views[2:]]
+        self._addresses = [_addresses(column) for column in (self._views[0], *self._kept)]
+        self._slots = {id(p): slot for slot, p in enumerate(self.params)}
+        self._all = range(len(like))
+        self._last: list[Any] = [None] * len(like)
+
+    def fits(self, batch: Batch, i: int) -> bool:
+        """Whether its slot for a parameter of the batch still has the right layout."""
+        slot = self._slots[id(batch.params[i])]
+        like = batch.params[i] if self._whole else batch.moments[0][i]
+        view = self._views[0][slot]
+        return (view.shape, view.stride()) == (like.shape, like.stride())
+
+    def step(self, batch: Batch, run: Run) -> None:
+        """Count and take a step of those parameters that are in the batch."""
+        if same(batch.params, self.params):
+            slots = self._all
+        else:
+            position = {id(p): i for i, p in enumerate(batch.params)}
+            slots = sorted(self._slots[id(p)] for p in batch.params)
+            batch = batch.take([position[id(self.params[slot])] for slot in slots])
+        self._adopt((batch.steps, *batch.moments), self._kept, self._addresses[1:], slots)
+        if self._whole:
+            self._adopt((batch.params,), self._views[:1], self._addresses[:1], slots)
+            self._adopt_gradients(batch, slots)
+        else:
+            self._copy_in(batch, slots)
+        for k, start, end in _runs(slots, self._count(batch, slots)):
+            run([buffer[self._bounds[start] : self._bounds[end]] for buffer in self._buffers], k)
+        if self._whole:
+            # Autograd must see that parameters it may have saved have changed.
+            torch.autograd.graph.increment_version(batch.params)
+        else:
+            torch._foreach_copy_(batch.params, self._at(0, slots))
+
+    def release(self, state: Mapping[Tensor, Mapping[str, Any]]) -> None:
+        """Give what lies in the buffers and is state memory of its own."""
+        inside = set(itertools.chain(*self._addresses[1:]))
+        for p in self.params:
+            for t in state.get(p, {}).values():
+                if isinstance(t, Tensor) and t.data_ptr() in inside:
+                    t.data = t.clone()
+
+    def _count(self, batch: Batch, slots: Sequence[int]) -> list[Any]:
+        if slots is self._all:
+            self._steps.add_(1)
+            return rows(batch, self._steps.tolist())
+        self._steps[slots] += 1
+        return rows(batch, self._steps[slots].tolist())
+
+    def _at(self, column: int, slots: Sequence[int]) -> list[Tensor]:
+        views = self._views[column]
+        return views if slots is self._all else [views[slot] for slot in slots]
+
+    def _adopt(
+        self,
+        columns: Iterable[list[Tensor]],
+        views: Iterable[list[Tensor]],
+        addresses: Iterable[list[int]],
+        slots: Sequence[int],
+    ) -> None:
+        """Copy in what does not lie in the buffers, and move it there."""
+        for column, own, there in zip(columns, views, addresses, strict=True):
+            here = _addresses(column)
+            if slots is self._all and here == there:
+                continue
+            for t, address, slot in zip(column, here, slots, strict=True):
+                if address != there[slot]:
+                    own[slot].copy_(t)
+                    t.data = own[slot]
+
+    def _adopt_gradients(self, batch: Batch, slots: Sequence[int]) -> None:
+        """Copy in what is not the view itself: a gradient may be made anew in every step."""
+        views = self._views[1]
+        if slots is self._all and same(batch.grads, views):
+            return
+        new = [i for i, slot in enumerate(slots) if batch.grads[i] is not views[slot]]
+        if new:
+            torch._foreach_copy_([views[slots[i]] for i in new], [batch.grads[i] for i in new])
+        for i in new:
+            slot, g = slots[i], batch.grads[i]
+            # What is made anew may be kept by the user; what stays from step to step is moved.
+            last = self._last[slot]
+            if last is not None and last() is g:
+                batch.params[i].grad = views[slot]
+            self._last[slot] = weakref.ref(g)
+
+    def _copy_in(self, batch: Batch, slots: Sequence[int]) -> None:
+        for column, source in enumerate((batch.params, batch.grads)):
+            if self._dense and slots is self._all:
+                torch.cat(source, out=self._joined[column])
+            else:
+                torch._foreach_copy_(self._at(column, slots), source)
+
+
+def _addresses(tensors: list[Tensor]) -> list[int]:
+    return list(map(Tensor.data_ptr, tensors))
+
+
+def same(a: list[Tensor], b: list[Tensor]) -> bool:
+    """Whether two lists hold the same objects."""
+    return len(a) == len(b) and all(map(operator.is_, a, b))
+
+
+def _runs(slots: Sequence[int], ks: list[Any]) -> Iterable[tuple[Any, int, int]]:
+    """Ranges of neighbouring slots with the same scalars."""
+    if isinstance(slots, range) and len(set(map(id, ks))) == 1:
+        yield ks[0], 0, len(slots)
+        return
+    start = 0
+    for i in range(1, len(slots) + 1):
+        if i == len(slots) or slots[i] != slots[i - 1] + 1 or ks[i] is not ks[i - 1]:
+            yield ks[start], slots[start], slots[i - 1] + 1
+            start = i

@@ -1,0 +1,66 @@
+"""The scalars of a step, by the core's own `coefficients`: on the host in double, or as tensors."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ._formula import Batch
+
+
+def on_host(batch: Batch) -> list[Any]:
+    """Count the step and return the rule's scalars for each parameter, in Python doubles."""
+    if all(map(operator.attrgetter("is_cpu"), batch.steps)):
+        # A number would be wrapped into a tensor once for each step.
+        torch._foreach_add_(batch.steps, torch.ones((), device="cpu"), alpha=1.0)
+    else:
+        torch._foreach_add_(batch.steps, 1)
+    return rows(batch, list(map(Tensor.item, batch.steps)))
+
+
+def rows(batch: Batch, counts: list[float]) -> list[Any]:
+    """The rule's scalars at these counts, which include the step; its own scalars are updated.
+
+    Parameters at the same step share one object.
+    """
+    rule = batch.formula.algorithm.rule
+    if not batch.scalars and len(set(counts)) == 1:
+        return [rule.coefficients(counts[0], batch.h, {})] * len(counts)
+    kept = [[_scalar(x) for x in column] for column in batch.scalars.values()]
+    keys = list(zip(counts, *kept, strict=True))
+    made = {
+        key: rule.coefficients(key[0], batch.h, dict(zip(batch.scalars, key[1:], strict=True)))
+        for key in dict.fromkeys(keys)
+    }
+    ks = [made[key] for key in keys]
+    for name, column in batch.scalars.items():
+        for stored, k in zip(column, ks, strict=True):
+            stored.fill_(getattr(k, name))
+    return ks
+
+
+def as_tensors(batch: Batch) -> list[Any]:
+    """As `on_host`, in 0-d float64 tensors on the device of the steps, without reading a value.
+
+    All parameters must have their steps on one device.
+    """
+    rule = batch.formula.algorithm.rule
+    torch._foreach_add_(batch.steps, 1)
+    scalars = {name: torch.stack(column) for name, column in batch.scalars.items()}
+    k = rule.coefficients(torch.stack(batch.steps).double(), batch.h, scalars)
+    for name, column in batch.scalars.items():
+        torch._foreach_copy_(column, list(getattr(k, name).unbind()))
+    # Numbers and the user's own 0-d tensors are the same for all.
+    columns = [
+        x.unbind() if isinstance(x, Tensor) and x.dim() else [x] * len(batch.steps) for x in k
+    ]
+    return [type(k)(*row) for row in zip(*columns, strict=True)]
+
+
+def _scalar(stored: Tensor) -> Any:
+    # A NumPy scalar multiplies in its own precision, as the tensor would.
+    return np.dtype(str(stored.dtype).removeprefix("torch.")).type(stored.item())

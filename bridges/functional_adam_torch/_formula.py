@@ -1,0 +1,91 @@
+"""What an engine is given: a formula, fixed, and a batch of parameters to step by it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from torch import Tensor
+
+from functional_adam import Algorithm
+
+
+@dataclasses.dataclass(frozen=True)
+class Formula:
+    """A rule with decay and direction: all that is decided before numbers are known.
+
+    Hashable: an engine that compiles makes one program of each.
+
+    Attributes:
+        algorithm: row of the core's table; its rule is the arithmetic.
+        decay: how `weight_decay` acts; "none" where it is zero.
+        maximize: ascend.
+    """
+
+    algorithm: Algorithm
+    decay: str
+    maximize: bool
+
+    def __hash__(self) -> int:
+        return hash((self.algorithm.name, self.decay, self.maximize))
+
+    def decayed(self, ops: Any, p: Any, g: Any, shrink: Any) -> tuple[Any, Any]:
+        """Parameter and gradient as the rule is to see them."""
+        if self.maximize:
+            g = ops.neg(g)
+        if self.decay == "coupled":
+            g = ops.add_scaled(g, p, shrink)
+        if self.decay == "decoupled":
+            p = ops.mul_(p, shrink)
+        return p, g
+
+    def __call__(
+        self, ops: Any, p: Any, g: Any, moments: Any, k: Any, shrink: Any
+    ) -> tuple[Any, ...]:
+        """One step: the new parameter and moments. `shrink` as in `Batch`."""
+        p, g = self.decayed(ops, p, g, shrink)
+        return self.algorithm.rule.step(ops, p, g, *moments, k)
+
+
+@dataclasses.dataclass
+class Batch:
+    """Parameters of one group that have gradients, with what the group says of them.
+
+    Attributes:
+        formula: what to compute.
+        h: hyperparameters by the core's names: numbers, or 0-d tensors where the user gave such.
+        shrink: coefficient of coupled decay, or factor of decoupled decay.
+        decays_complex: whether L2 decay sees complex numbers, not their two real parts.
+        params: tensors to step, in place.
+        grads: their gradients, of the same shapes.
+        steps: 0-d float tensors, updates made so far.
+        moments: a list like `params` for each of the rule's moments, in its order.
+        scalars: name -> 0-d tensors, for each of the rule's scalars.
+    """
+
+    formula: Formula
+    h: SimpleNamespace
+    shrink: Any
+    decays_complex: bool
+    params: list[Tensor]
+    grads: list[Tensor]
+    steps: list[Tensor]
+    moments: list[list[Tensor]]
+    scalars: dict[str, list[Tensor]]
+
+    def take(self, members: Sequence[int]) -> Batch:
+        """The part of the batch at these positions, in this order."""
+
+        def pick(column: list[Tensor]) -> list[Tensor]:
+            return [column[i] for i in members]
+
+        return dataclasses.replace(
+            self,
+            params=pick(self.params),
+            grads=pick(self.grads),
+            steps=pick(self.steps),
+            moments=[pick(column) for column in self.moments],
+            scalars={name: pick(column) for name, column in self.scalars.items()},
+        )

@@ -1,0 +1,410 @@
+"""Engines: the same rule and state wherever the arithmetic happens, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+import weakref
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+import functional_adam_torch as ft
+from functional_adam_torch import _engines
+
+# Difference after 50 steps over the largest element, in units of the dtype's eps, for parameters
+# and state: what contraction and a correctly rounded root leave. Holds for all elements.
+BOUND = 16
+
+KINDS = [
+    ("Adam", {"weight_decay": 0.1}),
+    ("Adam", {"weight_decay": 0.1, "amsgrad": True}),
+    ("AdamW", {}),
+    ("NAdam", {"weight_decay": 0.1}),
+    ("RAdam", {"weight_decay": 0.1}),
+    ("Adamax", {"weight_decay": 0.1}),
+]
+kinds = pytest.mark.parametrize(
+    ("name", "options"), KINDS, ids=["adam", "amsgrad", "adamw", "nadam", "radam", "adamax"]
+)
+FUSED = ("Adam", "AdamW")
+SHAPES = ((5, 7), (33,), (), (0,), (150, 130), (64,), (1,))
+
+
+def _start(dtype=torch.float32, shapes=SHAPES):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(s, dtype=dtype, generator=generator).requires_grad_() for s in shapes]
+
+
+def _give(step, *sides, missing=True):
+    generator = torch.Generator().manual_seed(1000 + step)
+    for i, row in enumerate(zip(*sides, strict=True)):
+        g = torch.randn(row[0].shape, dtype=row[0].dtype, generator=generator)
+        g = g * 10.0 ** (6 * float(torch.rand((), generator=generator)) - 4)
+        g = g * (torch.rand(g.shape, generator=generator) > 0.1)
+        for p in row:
+            p.grad = None if missing and i == 1 and step % 3 == 1 else g.clone()
+
+
+def _train(steps, *runs, missing=True):
+    for step in steps:
+        _give(step, *(params for params, _ in runs), missing=missing)
+        for _, optimizer in runs:
+            optimizer.step()
+
+
+def _pair(name, engine, dtype=torch.float32, shapes=SHAPES, torch_options=None, **options):
+    a, b = _start(dtype, shapes), _start(dtype, shapes)
+    theirs = getattr(torch.optim, name)(a, lr=1e-2, **options, **(torch_options or {}))
+    return (a, theirs), (b, getattr(ft, name)(b, lr=1e-2, engine=engine, **options))
+
+
+def _assert_near(left, right, bound=BOUND):
+    for x, y in zip(left[0], right[0], strict=True):
+        state, other = left[1].state[x], right[1].state[y]
+        assert list(state) == list(other)
+        for a, b in [(x.detach(), y.detach()), *zip(state.values(), other.values(), strict=True)]:
+            assert (a.dtype, a.shape, a.stride()) == (b.dtype, b.shape, b.stride())
+            if a.numel():
+                assert a.isfinite().all()
+                unit = torch.finfo(a.dtype).eps * a.abs().max()
+                assert (a - b).abs().max() <= bound * unit
+
+
+@pytest.mark.parametrize("engine", ["compile", "flat", "jax"])
+@kinds
+def test_as_near_to_torch_as_its_fused_kernel(name, options, engine):
+    reference = {"fused": True} if name in FUSED else {}
+    left, right = _pair(name, engine, torch_options=reference, **options)
+    # JAX compiles each shape by itself.
+    steps = range(50)
+    _train(steps, left, right)
+    _assert_near(left, right)
+    assert (right[0][0] - _start()[0]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("engine", ["compile", "flat", "jax"])
+def test_half_precision_in_float32_inside(engine):
+    """eps = 1e-8 is zero in float16, and torch's loop divides by it."""
+    for dtype in (torch.bfloat16, torch.float16):
+        left, right = _pair("AdamW", engine, dtype, ((9, 5), (33,)), {"fused": True})
+        _train(range(20), left, right)
+        _assert_near(left, right, bound=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
+@kinds
+def test_the_default_is_torch_s_bit_for_bit(name, options, dtype):
+    shapes = (*((n,) for n in range(1, 40)), *SHAPES, (3, 4), (2, 4))
+    left, right = _pair(name, "auto", dtype, shapes, **options)
+    _train(range(12), left, right)
+    _assert_equal(left, right)
+
+
+def _assert_equal(left, right):
+    for x, y in zip(left[0], right[0], strict=True):
+        assert torch.equal(x, y)
+        for key, value in left[1].state[x].items():
+            assert torch.equal(value, right[1].state[y][key])
+
+
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_torch_s_fused_kernel(name, amsgrad):
+    left, right = _pair(name, "auto", amsgrad=amsgrad, fused=True, maximize=True)
+    _train(range(10), left, right)
+    _assert_near(left, right, bound=0)
+
+
+@pytest.mark.parametrize("engine", ["compile", "flat"])
+def test_one_graph_serves_all_values(engine):
+    p = _start()
+    optimizer = ft.AdamW(p, lr=1e-2, engine=engine)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
+    _give(0, p)
+    optimizer.step()
+    before = counters["stats"]["unique_graphs"]
+    for step in range(1, 50):
+        _give(step, p)
+        group = optimizer.param_groups[0]
+        group["betas"] = (0.9 - 0.001 * step, 0.99 + 1e-5 * step)
+        group["weight_decay"] = group["eps"] = 1e-3 / step
+        optimizer.step()
+        scheduler.step()
+    assert counters["stats"]["unique_graphs"] == before
+
+
+@pytest.mark.parametrize("engine", ["compile", "flat"])
+def test_a_failing_compiler_is_reported_once(engine, monkeypatch):
+    def fails(*args, **options):
+        raise RuntimeError("no compiler: g++\nmore")
+
+    monkeypatch.setattr(torch, "compile", fails)
+    reference = {"foreach": engine == "compile"}
+    left, right = _pair("Adam", engine, torch_options=reference, maximize=True, eps=1e-7)
+    with pytest.warns(RuntimeWarning, match=r"not be compiled.*RuntimeError: no compiler: g\+\+$"):
+        _train(range(1), left, right)
+    _train(range(1, 5), left, right)
+    _assert_near(left, right, bound=0)
+
+
+@pytest.mark.parametrize("engine", _engines.ENGINES)
+def test_state_moves_between_engines_and_torch(engine):
+    """Checkpoints go both ways; copies, pickles and other engines go on from the same state."""
+    left, right = _pair("AdamW", engine)
+    _train(range(6), left, right)
+    assert [list(g) for g in right[1].param_groups] == [list(g) for g in left[1].param_groups]
+    saved = right[1].state_dict()
+    for state in saved["state"].values():
+        for t in state.values():
+            assert t.untyped_storage().nbytes() == t.nbytes
+    clones = copy.deepcopy(right), pickle.loads(pickle.dumps(right))
+    assert all(optimizer.engine == engine for _, optimizer in clones)
+    b = [p.detach().clone().requires_grad_() for p in right[0]]
+    reference = torch.optim.AdamW(b, lr=1e-2)
+    reference.load_state_dict(saved)
+    right[1].load_state_dict(copy.deepcopy(left[1].state_dict()))
+    right[1].load_state_dict(copy.deepcopy(saved))
+    for run in (right, *clones):
+        run[1].engine = "single"
+    _train(range(6, 9), (b, reference), right, *clones)
+    for run in (right, *clones):
+        _assert_near((b, reference), run, bound=0)
+    for other in _engines.ENGINES:
+        right[1].engine = other
+        _train(range(9, 12), (b, reference), right)
+        _assert_near((b, reference), right)
+
+
+@pytest.mark.parametrize("engine", ["auto", "flat", "compile"])
+def test_what_the_user_does_is_not_lost(engine):
+    """Data, gradients and state replaced or edited, also by tensors of the same shapes."""
+    left, right = _pair("AdamW", engine, shapes=((4, 6), (33,), (7,), (12,)))
+
+    def disturb(step, params, optimizer):
+        with torch.no_grad():
+            if step == 3:
+                params[0].data = params[0].detach() * 2
+            if step == 4:
+                params[1].mul_(0.5)
+            if step == 5:
+                optimizer.state[params[2]]["exp_avg"] = optimizer.state[params[2]]["exp_avg"] * 3
+                optimizer.state[params[1]]["exp_avg_sq"].mul_(2)
+            if step == 6:
+                optimizer.state[params[3]]["step"] = torch.tensor(40.0)
+                optimizer.state[params[0]]["step"] += 5
+            if step == 7:
+                params[0].data = params[0].detach().t().contiguous().t()
+            if step == 8:
+                params[3].data = params[3].detach()[:5].clone()
+                for key in ("exp_avg", "exp_avg_sq"):
+                    state = optimizer.state[params[3]]
+                    state[key] = state[key][:5].clone()
+            if step == 9:
+                optimizer.state.pop(params[2])
+            if step == 10:
+                optimizer.add_param_group({"params": [torch.ones(6).requires_grad_()], "lr": 0.1})
+                params += optimizer.param_groups[1]["params"]
+
+    for step in range(14):
+        for run in (left, right):
+            disturb(step, *run)
+        _train(range(step, step + 1), left, right)
+    for (x, state), (y, other) in zip(left[1].state.items(), right[1].state.items(), strict=True):
+        torch.testing.assert_close(x, y, rtol=2e-5, atol=1e-6)
+        torch.testing.assert_close(state, other, rtol=2e-5, atol=1e-6)
+
+
+def test_flat_takes_gradients_that_stay():
+    p = _start(shapes=((3, 5), (64,)))
+    optimizer = ft.Adam(p, engine="flat")
+    kept = []
+    for step in range(4):
+        _give(step, p, missing=False)
+        kept.append([x.grad for x in p])
+        copies = [x.grad.clone() for x in p]
+        optimizer.step()
+        # A gradient made anew in every step stays the user's own.
+        assert all(
+            x.grad is g and torch.equal(x.grad, c)
+            for x, g, c in zip(p, kept[-1], copies, strict=True)
+        )
+    first = kept[0][0].clone()
+    for _ in range(2):
+        optimizer.step()
+    storages = {x.grad.untyped_storage().data_ptr() for x in p}
+    assert len(storages) == len({x.untyped_storage().data_ptr() for x in p}) == 1
+    assert torch.equal(kept[0][0], first)
+    optimizer.zero_grad()
+    assert all(x.grad is None for x in p)
+
+
+def test_memory_is_not_kept_for_gradients():
+    p = _start(shapes=((3, 5), (64,)))
+    optimizer = ft.Adam(p, engine="flat")
+    _give(0, p)
+    gone = weakref.ref(p[0].grad)
+    optimizer.step()
+    optimizer.zero_grad()
+    assert gone() is None
+
+
+@pytest.mark.parametrize("engine", ["auto", "compile", "flat"])
+def test_layouts(engine):
+    """Dense in another order, with gaps, of a subclass, complex, mixed dtypes; gradients too."""
+
+    class Other(torch.Tensor):
+        pass
+
+    def start():
+        generator = torch.Generator().manual_seed(0)
+
+        def draw(*shape, dtype=torch.float32):
+            return torch.randn(shape, generator=generator, dtype=dtype)
+
+        return [
+            draw(130, 140).t().requires_grad_(),
+            draw(2, 3, 4, 5).contiguous(memory_format=torch.channels_last).requires_grad_(),
+            draw(10, 20)[:, ::2].requires_grad_(),
+            draw(5, 5).as_subclass(Other).requires_grad_(),
+            draw(30, dtype=torch.complex64).requires_grad_(),
+            draw(30, dtype=torch.float64).requires_grad_(),
+            draw(200, 90).requires_grad_(),
+        ]
+
+    a, b = start(), start()
+    runs = (a, torch.optim.AdamW(a)), (b, ft.AdamW(b, engine=engine))
+    for step in range(6):
+        _give(step, a, b)
+        for params, _ in runs:
+            params[-1].grad = params[-1].grad.t().contiguous().t()
+        versions = [p._version for p in b]
+        for _, optimizer in runs:
+            optimizer.step()
+        # Autograd sees that a parameter it saved has changed.
+        assert all(
+            p._version > before for p, before in zip(b, versions, strict=True) if p.grad is not None
+        )
+    for x, y in zip(a, b, strict=True):
+        assert x.stride() == y.stride()
+        torch.testing.assert_close(x, y, rtol=2e-6, atol=1e-6)
+        torch.testing.assert_close(runs[0][1].state[x], runs[1][1].state[y], rtol=2e-6, atol=1e-6)
+    if engine == "auto":
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("AdamW", {"fused": True}), ("AdamW", {"engine": "flat"}), ("NAdam", {"fused": True})],
+)
+def test_grad_scaler(name, options):
+    """Scaled losses, and steps left out where a gradient is infinite, inside the fused path too."""
+    a, b = _start(), _start()
+    theirs = {"fused": True} if name in FUSED else {}
+    decay = {"weight_decay": 0.1}
+    runs = [
+        (a, getattr(torch.optim, name)(a, lr=1e-2, **decay, **theirs)),
+        (b, getattr(ft, name)(b, lr=1e-2, **decay, **options)),
+    ]
+    scalers = [torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3) for _ in runs]
+    for step in range(12):
+        _give(step, a, b)
+        for (params, optimizer), scaler in zip(runs, scalers, strict=True):
+            scaler.scale(torch.ones(()))
+            for p in params:
+                if p.grad is not None:
+                    p.grad.mul_(scaler.get_scale())
+            if step in (2, 7):
+                params[0].grad[0, 0] = float("inf")
+            scaler.step(optimizer)
+            scaler.update()
+    assert scalers[0].state_dict() == scalers[1].state_dict()
+    _assert_near(*runs)
+    assert int(runs[1][1].state[b[0]]["step"]) == 10
+
+
+DIFFERENTIABLE = [
+    *(("Adam", o) for o in ({}, {"amsgrad": True}, {"maximize": True, "weight_decay": 0.1})),
+    *((name, {"weight_decay": 0.1}) for name in ("AdamW", "NAdam", "RAdam", "Adamax")),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), DIFFERENTIABLE)
+def test_gradients_through_the_step(name, options):
+    """torch's numbers, and its derivatives by parameter, gradient, rate and betas."""
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        results = [_differentiate(getattr(m, name), options) for m in (torch.optim, ft)]
+    finally:
+        torch.set_default_dtype(default)
+    torch.testing.assert_close(*results, rtol=1e-10, atol=1e-15)
+    assert any(x.abs().max() > 0 for x in results[0][1:])
+
+
+def _differentiate(cls, options):
+    leaves = [torch.tensor(x, requires_grad=True) for x in ([1.0, -2.0, 0.5], [0.3, -0.1, 2.0])]
+    rate = 0.05
+    if cls.__name__ != "Adamax":
+        rate = torch.tensor(rate, requires_grad=True)
+        leaves.append(rate)
+    if cls.__name__ in FUSED and "amsgrad" not in options:
+        betas = tuple(torch.tensor(b, requires_grad=True) for b in (0.8, 0.95))
+        leaves += betas
+        options = {**options, "betas": betas}
+    p, g = leaves[0].clone(), leaves[1]
+    p.grad = g * 1.0
+    optimizer = cls([p], lr=rate, differentiable=True, **options)
+    optimizer.step()
+    moments = [v for k, v in optimizer.state[p].items() if k.startswith("exp")]
+    total = (p**2).sum() + sum((m * torch.arange(1.0, 4.0)).sum() for m in moments)
+    return [p.detach(), *torch.autograd.grad(total, leaves)]
+
+
+CONTRADICTIONS = [
+    (dict(engine="turbo"), r"engine must be one of auto, .*got 'turbo'"),
+    (dict(engine="flat", foreach=True), r"foreach=True contradicts engine='flat'"),
+    (dict(engine="foreach", foreach=False), r"foreach=False contradicts engine='foreach'"),
+    (dict(engine="compile", differentiable=True), r"differentiable=True contradicts"),
+    (dict(engine="jax", capturable=True), r"capturable=True contradicts engine='jax'"),
+    (dict(engine="single", fused=True), r"fused=True contradicts engine='single'"),
+]
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RAdam", "Adamax"])
+def test_contradictions(name):
+    p = [torch.ones(3, requires_grad=True)]
+    for options, message in CONTRADICTIONS:
+        with pytest.raises(ValueError, match=message):
+            getattr(ft, name)(p, **options)
+    optimizer = getattr(ft, name)(p)
+    with pytest.raises(ValueError, match="engine must be one of"):
+        optimizer.engine = "fast"
+    assert optimizer.engine == "auto"
+    for extra in ({"differentiable": True}, {"foreach": True}):
+        with pytest.raises(RuntimeError, match="fused"):
+            getattr(ft, name)(p, fused=True, **extra)
+
+
+def test_jax_says_what_it_cannot_step():
+    p = torch.ones(3, device="meta", requires_grad=True)
+    p.grad = torch.ones(3, device="meta")
+    with pytest.raises(
+        RuntimeError, match="engine='jax' steps tensors on the CPU, got one on meta"
+    ):
+        ft.Adam([p], engine="jax").step()
+
+
+def test_the_whole_step_compiled():
+    """torch.compile of `step`: one program, the numbers of the loop within contraction."""
+    left, right = _pair("NAdam", "auto", shapes=((5, 7), (33,)), weight_decay=0.1)
+    compiled = torch.compile(right[1].step)
+    for step in range(4):
+        _give(step, left[0], right[0], missing=False)
+        left[1].step()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the compiler's own making
+            compiled()
+    _assert_near(left, right, bound=64)
