@@ -43,6 +43,21 @@ def rows(batch: Batch, counts: list[float]) -> list[Any]:
     return ks
 
 
+def for_autograd(batch: Batch) -> list[Any]:
+    """As `on_host`, with the rule's own scalars as tensors that autograd follows."""
+    if not batch.scalars:
+        return on_host(batch)
+    torch._foreach_add_(batch.steps, 1)
+    rule = batch.formula.algorithm.rule
+    ks = []
+    for i, step in enumerate(batch.steps):
+        kept = {name: column[i].clone() for name, column in batch.scalars.items()}
+        ks.append(rule.coefficients(step.item(), batch.h, kept))
+        for name, column in batch.scalars.items():
+            column[i].copy_(getattr(ks[-1], name))
+    return ks
+
+
 def as_tensors(batch: Batch) -> list[Any]:
     """As `on_host`, in 0-d float64 tensors on the device of the steps, without reading a value.
 

@@ -87,7 +87,7 @@ def step_by_autograd(batch: Batch, foreach: bool) -> None:
     """Take a step that autograd follows."""
     if foreach:
         raise AssertionError("_foreach ops don't support autograd")
-    rows = _coefficients.on_host(batch)
+    rows = _coefficients.for_autograd(batch)
     _loops.functional(batch, rows, range(len(rows)), keep=True)
 
 
