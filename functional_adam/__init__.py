@@ -1,9 +1,14 @@
 """One definition of every Adam, as a pure function: the same numbers in JAX and in PyTorch."""
 
+from ._codecs import Codec as Codec
+from ._codecs import Moments as Moments
+from ._codecs import codecs as codecs
 from ._hyperparameters import Hyperparameter as Hyperparameter
 from ._two_float import TwoFloat as TwoFloat
 from ._two_float import one_minus as one_minus
 from ._two_float import two_float as two_float
+from .bounds import clip_by_update_bound as clip_by_update_bound
+from .bounds import update_bound as update_bound
 from .precision import MasterState as MasterState
 from .precision import master_params as master_params
 from .precision import with_master as with_master

@@ -46,6 +46,15 @@ def moment_dtype(name: str, dtype: Any) -> Any:
     return dtype
 
 
+def one_storage(coded: tuple[Any, ...], names: tuple[str, ...], dtypes: list[Any]) -> None:
+    """Raise ValueError where both `moments` and a dtype say how moments are kept."""
+    for name, dtype in zip(names, dtypes, strict=True):
+        if coded and dtype is not None:
+            raise ValueError(
+                f"{name}_dtype={dtype} and moments= both say how {name} is kept: give one of them"
+            )
+
+
 def inexact(path: Any, leaf: Any, what: str) -> None:
     """Raise TypeError where a leaf is neither floating nor complex, naming its path."""
     dtype = jnp.result_type(leaf)

@@ -35,6 +35,8 @@ class Rule:
             the same names, by `coefficients`.
         adds_twice: whether `step` adds to `u` more than once, which torch rounds each time: where
             the parameters are known, JAX starts from them as well.
+        limit: `(k, t) -> scalar`, the largest step that exact moments can make; None: none is
+            known. Steps from moments stored in few bits are clipped there.
     """
 
     state: Callable[..., Any]
@@ -43,6 +45,7 @@ class Rule:
     step: Callable[..., tuple[Any, ...]]
     scalars: tuple[tuple[str, float], ...] = ()
     adds_twice: bool = False
+    limit: Callable[[Any, Any], Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

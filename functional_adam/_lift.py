@@ -13,6 +13,8 @@ import optax
 from jax import lax
 
 from . import _check
+from ._codecs import Moments, codecs
+from ._coded import check_code, init_code, update_coded
 from ._hyperparameters import is_zero, read, resolve
 from ._leaf import Decay, Leaf, Rule, update_leaf
 from ._numerics import rounded, x64_enabled
@@ -28,6 +30,7 @@ def lift(
     decay: Decay = "none",
     mask: Mask = None,
     maximize: bool = False,
+    moments: Moments = "float32",
     dtypes: tuple[Any, ...] = (),
 ) -> optax.GradientTransformationExtraArgs:
     """Make an optax gradient transformation of a rule.
@@ -39,6 +42,8 @@ def lift(
         decay: how `weight_decay` acts: not at all, added to the gradient, or on the parameter.
         mask: which leaves decay: a tree of bools (or a prefix of one), or params -> such a tree.
         maximize: ascend: the gradient is negated first.
+        moments: how moments are stored: "float32" (see `dtypes`), "bfloat16", "int8", or a pair of
+            `Codec`, for the first moment and for the others.
         dtypes: dtype each moment is kept in; None: the parameter's, at least float32.
 
     Returns:
@@ -50,6 +55,9 @@ def lift(
         _check.moment_dtype(f"{name}_dtype", dtype)
         for name, dtype in zip(rule.moments, dtypes or [None] * len(rule.moments), strict=True)
     ]
+    pair = codecs(moments)
+    coded = () if pair is None else (pair[0],) + (pair[1],) * (len(rule.moments) - 1)
+    _check.one_storage(coded, rule.moments, kept_in)
 
     # A direction is scaled later: its digits must not end where the parameter's do.
     stepwise = rule.adds_twice and "learning_rate" in hyperparameters
@@ -59,11 +67,18 @@ def lift(
             _check.inexact(path, p, "params")
             return jnp.zeros_like(p, dtype=_kept_dtype(path, p, dtype))
 
-        tree_map = jax.tree_util.tree_map_with_path
-        moments = [tree_map(functools.partial(zeros, dtype=dtype), params) for dtype in kept_in]
+        def code(path, p, codec):
+            _check.inexact(path, p, "params")
+            return init_code(codec, path, p)
+
+        makers = [functools.partial(zeros, dtype=dtype) for dtype in kept_in]
+        if coded:
+            makers = [functools.partial(code, codec=codec) for codec in coded]
+        moments = [jax.tree_util.tree_map_with_path(make, params) for make in makers]
         scalars = {name: jnp.asarray(value, _scalar_dtype()) for name, value in rule.scalars}
         trees = dict(zip(rule.moments, moments, strict=True))
-        return rule.state(count=jnp.zeros((), jnp.int32), **scalars, **trees)
+        seeds = {"seed": jnp.zeros((), jnp.uint32)} if coded else {}
+        return rule.state(count=jnp.zeros((), jnp.int32), **scalars, **trees, **seeds)
 
     def update(updates, state, params=None, **extra_args):
         constants, data = resolve(hyperparameters, state.count, extra_args)
@@ -78,6 +93,8 @@ def lift(
             raise ValueError("weight_decay needs the parameters: call update(grads, state, params)")
         k, shrink = _coefficients(rule, constants, data, state.count, scalars, kind)
 
+        limit = _limit(rule, k, state.count) if coded and rule.limit else None
+
         flat = functools.partial(_check.flatten_like, treedef, updates)
         old = [flat(getattr(state, name), f"state.{name}") for name in rule.moments]
         ps = [None] * len(paths) if params is None else flat(params, "params")
@@ -87,21 +104,27 @@ def lift(
             if g is None:
                 results.append((None, *moments))
                 continue
-            _check_leaf(path, g, p, moments, rule)
+            _check_leaf(path, g, p, moments, rule, coded)
             out = jnp.promote_types(jnp.result_type(g), jnp.result_type(g if p is None else p))
             own = kind if decayed else "none"
             lands = own == "decoupled" or (stepwise and p is not None)
             leaf = Leaf(rule, own, lands, maximize, out)
             p = p if decayed or lands else None
-            results.append(update_leaf(leaf, k, shrink, g, p, tuple(moments)))
+            arrays = (g, p, tuple(moments))
+            if coded:
+                stream = (path, state.seed, state.count)
+                results.append(update_coded(leaf, coded, *stream, k, limit, shrink, *arrays))
+            else:
+                results.append(update_leaf(leaf, k, shrink, *arrays))
 
         new = [treedef.unflatten(column) for column in zip(*results, strict=True)] or [updates] * (
             1 + len(rule.moments)
         )
         kept = {name: getattr(k, name).astype(scalars[name].dtype) for name in scalars}
         trees = dict(zip(rule.moments, new[1:], strict=True))
+        seeds = {"seed": state.seed} if coded else {}
         count = optax.safe_increment(state.count)
-        return new[0], rule.state(count=count, **kept, **trees)
+        return new[0], rule.state(count=count, **kept, **trees, **seeds)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -125,6 +148,12 @@ def _coefficients(rule, constants, data, count, scalars, kind):
     arrays = jax.tree.map(_as_array, (k, shrink), is_leaf=lambda x: isinstance(x, TwoFloat))
     # Without it XLA recomputes the chain of scalars inside the loop of every leaf.
     return lax.optimization_barrier(arrays)
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _limit(rule, k, count):
+    """The largest step, once for all leaves."""
+    return lax.optimization_barrier(rule.limit(k, count.astype(jnp.float32) + 1))
 
 
 def _as_array(x):
@@ -154,12 +183,15 @@ def _kept_dtype(path, p, dtype):
     return jnp.promote_types(jnp.complex64, dtype)
 
 
-def _check_leaf(path, g, p, moments, rule):
+def _check_leaf(path, g, p, moments, rule, coded):
     _check.inexact(path, g, "gradient")
     if p is not None:
         _check.same_kind(path, g, p, "params")
-    for name, moment in zip(rule.moments, moments, strict=True):
-        _check.same_kind(path, g, moment, f"state.{name}")
+    for i, (name, moment) in enumerate(zip(rule.moments, moments, strict=True)):
+        if coded:
+            check_code(coded[i], path, g, moment, name)
+        else:
+            _check.same_kind(path, g, moment, f"state.{name}")
 
 
 def _decays(mask, params, paths, flat):

@@ -6,18 +6,21 @@ from typing import Any, NamedTuple
 
 import optax
 
+from .._codecs import Moments
 from .._hyperparameters import Hyperparameter
 from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power, sqrt
+from ..bounds import adam_limit
 
 
 class AdamState(NamedTuple):
     """State of Adam and of everything that keeps two moments."""
 
     count: Any  # int32 (), updates made so far
-    mu: Any  # like params: first moment, float32 or wider unless mu_dtype
-    nu: Any  # like params: second moment, float32 or wider unless nu_dtype
+    mu: Any  # like params: first moment, float32 or wider unless mu_dtype or moments
+    nu: Any  # like params: second moment, float32 or wider unless nu_dtype or moments
+    seed: Any = None  # uint32 (), of the rounding of coded moments
 
 
 class AdamCoefficients(NamedTuple):
@@ -57,8 +60,8 @@ def step(ops, u, g, m, v, k):
     return ops.addcdiv_(u, m, denominator, k.neg_step), m, v
 
 
-ADAM = Rule(AdamState, ("mu", "nu"), coefficients, step)
-NESTEROV = Rule(AdamState, ("mu", "nu"), nesterov_coefficients, step)
+ADAM = Rule(AdamState, ("mu", "nu"), coefficients, step, limit=adam_limit)
+NESTEROV = Rule(AdamState, ("mu", "nu"), nesterov_coefficients, step, limit=adam_limit)
 
 
 def scale_by_adam(
@@ -67,12 +70,13 @@ def scale_by_adam(
     b2: Hyperparameter = 0.999,
     eps: Hyperparameter = 1e-8,
     nesterov: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Adam's direction without rate and sign, `m_hat / (sqrt(v_hat) + eps)`; see `adam`."""
     rule = NESTEROV if nesterov else ADAM
-    return lift(rule, dict(b1=b1, b2=b2, eps=eps), dtypes=(mu_dtype, nu_dtype))
+    return lift(rule, dict(b1=b1, b2=b2, eps=eps), moments=moments, dtypes=(mu_dtype, nu_dtype))
 
 
 def adam(
@@ -85,6 +89,7 @@ def adam(
     mask: Mask = None,
     maximize: bool = False,
     nesterov: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -107,8 +112,14 @@ def adam(
         maximize: ascend instead of descend.
         nesterov: look ahead, `m_hat = b1 * m / (1 - b1**(t + 1)) + (1 - b1) * g / (1 - b1**t)`,
             as `optax.adam(nesterov=True)`.
-        mu_dtype: dtype `mu` is kept in; None: the parameter's, at least float32.
-        nu_dtype: dtype `nu` is kept in; None: the parameter's, at least float32.
+        moments: how `mu` and `nu` are stored: "float32", "bfloat16" (4 bytes a parameter for both)
+            or "int8" (2.02 bytes; leaves under 4096 elements, or whose last axis has no divisor
+            from 16 to 128, stay float32), rounded so that they still forget; or a pair of `Codec`.
+            A step never exceeds `update_bound`. Vmapped replicas round alike unless the `seed` in
+            their states differs: `optax.tree.set(state, seed=...)`.
+        mu_dtype: dtype `mu` is kept in, rounded to nearest; None: the parameter's, at least
+            float32.
+        nu_dtype: dtype `nu` is kept in, as `mu_dtype`; in 16 bits it cannot decay.
 
     Returns:
         `optax.GradientTransformationExtraArgs` with state `AdamState`. Updates have the promoted
@@ -127,5 +138,6 @@ def adam(
         decay="coupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype),
     )

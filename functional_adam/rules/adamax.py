@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import optax
 
+from .._codecs import Moments
 from .._hyperparameters import Hyperparameter
 from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power
+from ..bounds import adamax_limit
 from .adam import AdamState
 
 
@@ -35,7 +37,7 @@ def step(ops, u, g, m, v, k):
     return ops.addcdiv_(u, m, v, k.neg_step), m, v
 
 
-ADAMAX = Rule(AdamState, ("mu", "nu"), coefficients, step)
+ADAMAX = Rule(AdamState, ("mu", "nu"), coefficients, step, limit=adamax_limit)
 
 
 def scale_by_adamax(
@@ -43,11 +45,12 @@ def scale_by_adamax(
     b1: Hyperparameter = 0.9,
     b2: Hyperparameter = 0.999,
     eps: Hyperparameter = 1e-8,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Adamax's direction, without rate and sign; see `adamax`."""
-    return lift(ADAMAX, dict(b1=b1, b2=b2, eps=eps), dtypes=(mu_dtype, nu_dtype))
+    return lift(ADAMAX, dict(b1=b1, b2=b2, eps=eps), moments=moments, dtypes=(mu_dtype, nu_dtype))
 
 
 def adamax(
@@ -59,6 +62,7 @@ def adamax(
     weight_decay: Hyperparameter = 0.0,
     mask: Mask = None,
     maximize: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -80,5 +84,6 @@ def adamax(
         decay="coupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import optax
 
+from .._codecs import Moments
 from .._hyperparameters import Hyperparameter
 from .._lift import Mask, lift
 from .adam import ADAM, NESTEROV
@@ -21,6 +22,7 @@ def adamw(
     mask: Mask = None,
     maximize: bool = False,
     nesterov: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -44,5 +46,6 @@ def adamw(
         decay="decoupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype),
     )

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import optax
 
+from .._codecs import Moments
 from .._hyperparameters import Hyperparameter
 from .._leaf import Rule
 from .._lift import Mask, lift
+from ..bounds import adam_limit
 from .adam import coefficients
 
 
@@ -19,6 +21,7 @@ class AMSGradState(NamedTuple):
     mu: Any  # like params: first moment, float32 or wider unless mu_dtype
     nu: Any  # like params: second moment, float32 or wider unless nu_dtype
     nu_max: Any  # like params: largest second moment so far, kept as nu
+    seed: Any = None  # uint32 (), of the rounding of coded moments
 
 
 def step(ops, u, g, m, v, v_max, k):
@@ -30,7 +33,7 @@ def step(ops, u, g, m, v, v_max, k):
     return ops.addcdiv_(u, m, denominator, k.neg_step), m, v, v_max
 
 
-AMSGRAD = Rule(AMSGradState, ("mu", "nu", "nu_max"), coefficients, step)
+AMSGRAD = Rule(AMSGradState, ("mu", "nu", "nu_max"), coefficients, step, limit=adam_limit)
 
 
 def scale_by_amsgrad(
@@ -38,11 +41,14 @@ def scale_by_amsgrad(
     b1: Hyperparameter = 0.9,
     b2: Hyperparameter = 0.999,
     eps: Hyperparameter = 1e-8,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """AMSGrad's direction, without rate and sign; see `amsgrad`."""
-    return lift(AMSGRAD, dict(b1=b1, b2=b2, eps=eps), dtypes=(mu_dtype, nu_dtype, nu_dtype))
+    return lift(
+        AMSGRAD, dict(b1=b1, b2=b2, eps=eps), moments=moments, dtypes=(mu_dtype, nu_dtype, nu_dtype)
+    )
 
 
 def amsgrad(
@@ -54,6 +60,7 @@ def amsgrad(
     weight_decay: Hyperparameter = 0.0,
     mask: Mask = None,
     maximize: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -77,6 +84,7 @@ def amsgrad(
         decay="coupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype, nu_dtype),
     )
 
@@ -90,6 +98,7 @@ def amsgradw(
     weight_decay: Hyperparameter = 1e-2,
     mask: Mask = None,
     maximize: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -106,5 +115,6 @@ def amsgradw(
         decay="decoupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype, nu_dtype),
     )

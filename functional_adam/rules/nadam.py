@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import optax
 
+from .._codecs import Moments
 from .._hyperparameters import Hyperparameter
 from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import accumulate, one_minus_power, power, sqrt
+from ..bounds import adam_limit
 
 
 class NAdamState(NamedTuple):
@@ -19,6 +21,7 @@ class NAdamState(NamedTuple):
     mu_product: Any  # float32 (), product of the momenta so far; float64 where x64 is enabled
     mu: Any  # like params: first moment, float32 or wider unless mu_dtype
     nu: Any  # like params: second moment, float32 or wider unless nu_dtype
+    seed: Any = None  # uint32 (), of the rounding of coded moments
 
 
 class NAdamCoefficients(NamedTuple):
@@ -65,6 +68,7 @@ NADAM = Rule(
     step,
     scalars=(("mu_product", 1.0),),
     adds_twice=True,
+    limit=adam_limit,
 )
 
 
@@ -74,12 +78,13 @@ def scale_by_nadam(
     b2: Hyperparameter = 0.999,
     eps: Hyperparameter = 1e-8,
     momentum_decay: Hyperparameter = 4e-3,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """NAdam's direction, without rate and sign; see `nadam`."""
     values = dict(b1=b1, b2=b2, eps=eps, momentum_decay=momentum_decay)
-    return lift(NADAM, values, dtypes=(mu_dtype, nu_dtype))
+    return lift(NADAM, values, moments=moments, dtypes=(mu_dtype, nu_dtype))
 
 
 def nadam(
@@ -92,6 +97,7 @@ def nadam(
     momentum_decay: Hyperparameter = 4e-3,
     mask: Mask = None,
     maximize: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -125,6 +131,7 @@ def nadam(
         decay="coupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype),
     )
 
@@ -139,6 +146,7 @@ def nadamw(
     momentum_decay: Hyperparameter = 4e-3,
     mask: Mask = None,
     maximize: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -156,5 +164,6 @@ def nadamw(
         decay="decoupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype),
     )

@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import optax
 
+from .._codecs import Moments
 from .._hyperparameters import Hyperparameter
 from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power, power, sqrt, when
+from ..bounds import radam_limit
 from .adam import AdamState
 
 
@@ -73,8 +75,8 @@ def step(ops, u, g, m, v, k):
     return ops.add_rectified_(u, ahead, denominator, k), m, v
 
 
-RADAM = Rule(AdamState, ("mu", "nu"), coefficients, step)
-NESTEROV = Rule(AdamState, ("mu", "nu"), nesterov_coefficients, step)
+RADAM = Rule(AdamState, ("mu", "nu"), coefficients, step, limit=radam_limit)
+NESTEROV = Rule(AdamState, ("mu", "nu"), nesterov_coefficients, step, limit=radam_limit)
 
 
 def scale_by_radam(
@@ -83,12 +85,13 @@ def scale_by_radam(
     b2: Hyperparameter = 0.999,
     eps: Hyperparameter = 1e-8,
     nesterov: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """RAdam's direction, without rate and sign; see `radam`."""
     rule = NESTEROV if nesterov else RADAM
-    return lift(rule, dict(b1=b1, b2=b2, eps=eps), dtypes=(mu_dtype, nu_dtype))
+    return lift(rule, dict(b1=b1, b2=b2, eps=eps), moments=moments, dtypes=(mu_dtype, nu_dtype))
 
 
 def radam(
@@ -101,6 +104,7 @@ def radam(
     mask: Mask = None,
     maximize: bool = False,
     nesterov: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -132,6 +136,7 @@ def radam(
         decay="coupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype),
     )
 
@@ -146,6 +151,7 @@ def radamw(
     mask: Mask = None,
     maximize: bool = False,
     nesterov: bool = False,
+    moments: Moments = "float32",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -162,5 +168,6 @@ def radamw(
         decay="decoupled",
         mask=mask,
         maximize=maximize,
+        moments=moments,
         dtypes=(mu_dtype, nu_dtype),
     )
