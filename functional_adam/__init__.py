@@ -2,11 +2,14 @@
 
 from ._codecs import Codec as Codec
 from ._codecs import Moments as Moments
-from ._codecs import codecs as codecs
+from ._codecs import bfloat16_codec as bfloat16_codec
+from ._codecs import float32_codec as float32_codec
+from ._codecs import int8_codec as int8_codec
 from ._hyperparameters import Hyperparameter as Hyperparameter
 from ._two_float import TwoFloat as TwoFloat
 from ._two_float import one_minus as one_minus
 from ._two_float import two_float as two_float
+from ._warn import PrecisionWarning as PrecisionWarning
 from .bounds import clip_by_update_bound as clip_by_update_bound
 from .bounds import update_bound as update_bound
 from .precision import MasterState as MasterState

@@ -36,6 +36,15 @@ class Codec:
     encode: Callable[[jax.Array, Any, jax.Array], Any]
 
 
+def float32_codec() -> Codec:
+    """As it is, in float32: for one of a pair."""
+    return Codec(
+        lambda like: jnp.zeros_like(like, dtype=jnp.float32),
+        lambda code, shape: code,
+        lambda x, old, bits: x.astype(jnp.float32),
+    )
+
+
 def bfloat16_codec() -> Codec:
     """The upper half of a float32, stochastically rounded; every leaf."""
 

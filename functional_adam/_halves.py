@@ -44,11 +44,13 @@ def split(
     word = _word(x, dtype)
     if extra < 16:
         word = _dithered(word, bits, dtype, np.uint32(2 ** (16 - extra) - 1))
-    leaf = (word + np.uint32(0x8000)) >> 16 if extra else word >> 16
+    if not extra:
+        return _leaf(word >> 16, dtype), None
+    leaf = (word + np.uint32(0x8000)) >> 16
     return _leaf(leaf, dtype), _remainder(word, leaf, extra)
 
 
-def remainder(x: jax.Array, leaf: jax.Array, extra: int) -> jax.Array | None:
+def remainder(x: jax.Array, leaf: jax.Array, extra: int) -> jax.Array:
     """The remainder that brings this leaf nearest to x."""
     return _remainder(_word(x, leaf.dtype), _leaf_bits(leaf), extra)
 
@@ -110,8 +112,6 @@ def _largest(dtype):
 
 
 def _remainder(word, leaf, extra):
-    if not extra:
-        return None
     rest = lax.bitcast_convert_type(word - (leaf << 16), jnp.int32) >> (16 - extra)
     limit = 1 << (extra - 1)
     return jnp.clip(rest, -limit, limit - 1).astype(remainder_dtype(extra))

@@ -77,8 +77,9 @@ def encode(x: jax.Array, old: Any, bits: jax.Array, signed: bool) -> Any:
     word, bits = to_bits(x.astype(jnp.float32)).reshape(blocked), bits.reshape(blocked)
     magnitude = word & MAGNITUDE
     exponent = _largest(magnitude) >> 23
-    # Above 253 the reciprocal is no normal number; 255 makes an infinite scale.
-    exponent = jnp.where(exponent == 255, exponent, jnp.clip(exponent, 1, 253))
+    # Above 253 the reciprocal is no normal number; 255 makes an infinite scale. Without a sign the
+    # smallest code must be a normal number, for code 1 is what keeps a divisor from zero.
+    exponent = jnp.where(exponent == 255, exponent, jnp.clip(exponent, 1 if signed else 35, 253))
     y = from_bits(magnitude) * from_bits((np.uint32(254) - exponent) << 23)[..., None] + offset
     code = jnp.minimum((to_bits(y) - zero + (bits >> np.uint32(12))) >> _DROPPED, top)
     if signed:

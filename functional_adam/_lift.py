@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from . import _check
+from . import _check, _warn
 from ._codecs import Moments, codecs
 from ._coded import check_code, init_code, update_coded
 from ._hyperparameters import is_zero, read, resolve
@@ -57,6 +57,7 @@ def lift(
     ]
     pair = codecs(moments)
     coded = () if pair is None else (pair[0],) + (pair[1],) * (len(rule.moments) - 1)
+    _warn.moments_rounded_to_nearest(rule.moments, kept_in, hyperparameters)
     _check.one_storage(coded, rule.moments, kept_in)
 
     # A direction is scaled later: its digits must not end where the parameter's do.

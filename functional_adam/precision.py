@@ -139,7 +139,8 @@ def _read(path, p, low):
 def _land(extra, u, p, wide, stream):
     """The update that takes the leaf to the new weight, and the remainder there."""
     new = wide + u.astype(jnp.float32)
-    bits = None if extra == 16 else random_bits(*stream, jnp.shape(p))
+    seed, count, number = stream
+    bits = None if extra == 16 else random_bits(seed, count, number, jnp.shape(p))
     leaf, low = split(new, p.dtype, extra, bits)
     old = p.astype(jnp.float32)
     # An infinite weight stays what it is.

@@ -128,7 +128,10 @@ def test_with_master_errors_and_outside_changes():
 
 @halves
 def test_a_hyperparameter_in_half_precision_is_read_as_it_is(dtype):
-    """A traced b2 may come in any dtype; arithmetic with it is float32."""
+    """A traced b2 may come in any dtype, with a warning; arithmetic with it is float32."""
     p = params()
-    half = run(fa.adam(1e-2), p, 3, b2=jnp.asarray(0.75, dtype), eps=jnp.asarray(2**-10, dtype))[0]
+    with pytest.warns(fa.PrecisionWarning, match="has dtype"):
+        half = run(
+            fa.adam(1e-2), p, 3, b2=jnp.asarray(0.75, dtype), eps=jnp.asarray(2**-10, dtype)
+        )[0]
     assert_equal(half, run(fa.adam(1e-2, b2=0.75, eps=2**-10), p, 3)[0])
