@@ -118,7 +118,9 @@ def adam_limit(k: Any, t: jax.Array) -> jax.Array:
     a = getattr(k, "neg_step_g", None)
     b = k.neg_step_m if hasattr(k, "neg_step_m") else k.neg_step
     shares = jnp.abs(b), jnp.zeros_like(b) if a is None else jnp.abs(a)
-    return _SLACK * k.sqrt_c2 * _look_ahead_bound(k.one_minus_b1, k.b2, k.one_minus_b2, t, *shares)
+    # Without it the root is not corrected, or belongs to the step already.
+    root = 1.0 if k.sqrt_c2 is None else k.sqrt_c2
+    return _SLACK * root * _look_ahead_bound(k.one_minus_b1, k.b2, k.one_minus_b2, t, *shares)
 
 
 def radam_limit(k: Any, t: jax.Array) -> jax.Array:
