@@ -1,9 +1,31 @@
 """One definition of every Adam, as a pure function: the same numbers in JAX and in PyTorch."""
 
+from ._codecs import Codec as Codec
+from ._codecs import Moments as Moments
+from ._codecs import bfloat16_codec as bfloat16_codec
+from ._codecs import float32_codec as float32_codec
+from ._codecs import int8_codec as int8_codec
 from ._hyperparameters import Hyperparameter as Hyperparameter
 from ._two_float import TwoFloat as TwoFloat
 from ._two_float import one_minus as one_minus
 from ._two_float import two_float as two_float
+from ._warn import PrecisionWarning as PrecisionWarning
+from .bounds import clip_by_update_bound as clip_by_update_bound
+from .bounds import update_bound as update_bound
+from .dialects import APEX as APEX
+from .dialects import BERT as BERT
+from .dialects import BITSANDBYTES as BITSANDBYTES
+from .dialects import DEEPSPEED as DEEPSPEED
+from .dialects import DIALECTS as DIALECTS
+from .dialects import HEAVYBALL as HEAVYBALL
+from .dialects import HF as HF
+from .dialects import KERAS as KERAS
+from .dialects import OPTAX as OPTAX
+from .dialects import OPTIMI as OPTIMI
+from .dialects import PAPER as PAPER
+from .dialects import TIMM as TIMM
+from .dialects import TORCH as TORCH
+from .dialects import Dialect as Dialect
 from .precision import MasterState as MasterState
 from .precision import master_params as master_params
 from .precision import with_master as with_master

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _check
+from . import _check, _warn
 from ._numerics import x64_enabled
 from ._two_float import TwoFloat, as_two_float, two_float
 
@@ -67,6 +67,7 @@ def read(name: str, value: Any) -> Any:
         raise ValueError(f"{name} must be a scalar, got an array of shape {shape}: use vmap")
     if not jnp.issubdtype(dtype, jnp.floating) and not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(f"{name} must be a real number, got dtype {dtype}")
+    _warn.narrow_hyperparameter(name, dtype)
     return value
 
 

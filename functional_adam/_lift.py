@@ -12,11 +12,14 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from . import _check
+from . import _check, _warn
+from ._codecs import Moments, codecs
+from ._coded import check_code, init_code, update_coded
 from ._hyperparameters import is_zero, read, resolve
 from ._leaf import Decay, Leaf, Rule, update_leaf
 from ._numerics import rounded, x64_enabled
 from ._two_float import TwoFloat, as_two_float
+from .dialects import TORCH, Dialect
 
 Mask = Any | Callable[[Any], Any] | None
 
@@ -28,28 +31,40 @@ def lift(
     decay: Decay = "none",
     mask: Mask = None,
     maximize: bool = False,
+    moments: Moments = "float32",
     dtypes: tuple[Any, ...] = (),
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """Make an optax gradient transformation of a rule.
 
     Args:
         rule: the algorithm.
-        hyperparameters: name -> `Hyperparameter`; each may be overridden by an extra argument of
-            `update` of the same name.
+        hyperparameters: name -> `Hyperparameter`, or None for the dialect's own; each may be
+            overridden by an extra argument of `update` of the same name.
         decay: how `weight_decay` acts: not at all, added to the gradient, or on the parameter.
         mask: which leaves decay: a tree of bools (or a prefix of one), or params -> such a tree.
         maximize: ascend: the gradient is negated first.
+        moments: how moments are stored: "float32" (see `dtypes`), "bfloat16", "int8", or a pair of
+            `Codec`, for the first moment and for the others.
         dtypes: dtype each moment is kept in; None: the parameter's, at least float32.
+        dialect: defaults, and the form of decay and of complex numbers; the rule has the rest.
 
     Returns:
         `optax.GradientTransformationExtraArgs`; updates have the promoted dtype of gradient and
         parameter, a None gradient gives a None update and leaves its moments alone.
     """
-    hyperparameters = {name: read(name, value) for name, value in hyperparameters.items()}
+    if decay == "coupled" and dialect.decay == "decoupled":
+        decay = "decoupled"
+    filled = dialect.fill(hyperparameters, decoupled=decay == "decoupled")
+    hyperparameters = {name: read(name, value) for name, value in filled.items()}
     kept_in = [
         _check.moment_dtype(f"{name}_dtype", dtype)
         for name, dtype in zip(rule.moments, dtypes or [None] * len(rule.moments), strict=True)
     ]
+    pair = codecs(moments)
+    coded = () if pair is None else (pair[0],) + (pair[1],) * (len(rule.moments) - 1)
+    _warn.moments_rounded_to_nearest(rule.moments, kept_in, hyperparameters)
+    _check.one_storage(coded, rule.moments, kept_in)
 
     # A direction is scaled later: its digits must not end where the parameter's do.
     stepwise = rule.adds_twice and "learning_rate" in hyperparameters
@@ -59,11 +74,18 @@ def lift(
             _check.inexact(path, p, "params")
             return jnp.zeros_like(p, dtype=_kept_dtype(path, p, dtype))
 
-        tree_map = jax.tree_util.tree_map_with_path
-        moments = [tree_map(functools.partial(zeros, dtype=dtype), params) for dtype in kept_in]
+        def code(path, p, codec):
+            _check.inexact(path, p, "params")
+            return init_code(codec, path, p)
+
+        makers = [functools.partial(zeros, dtype=dtype) for dtype in kept_in]
+        if coded:
+            makers = [functools.partial(code, codec=codec) for codec in coded]
+        moments = [jax.tree_util.tree_map_with_path(make, params) for make in makers]
         scalars = {name: jnp.asarray(value, _scalar_dtype()) for name, value in rule.scalars}
         trees = dict(zip(rule.moments, moments, strict=True))
-        return rule.state(count=jnp.zeros((), jnp.int32), **scalars, **trees)
+        seeds = {"seed": jnp.zeros((), jnp.uint32)} if coded else {}
+        return rule.state(count=jnp.zeros((), jnp.int32), **scalars, **trees, **seeds)
 
     def update(updates, state, params=None, **extra_args):
         constants, data = resolve(hyperparameters, state.count, extra_args)
@@ -76,7 +98,10 @@ def lift(
             kind = "none"
         if kind != "none" and params is None:
             raise ValueError("weight_decay needs the parameters: call update(grads, state, params)")
-        k, shrink = _coefficients(rule, constants, data, state.count, scalars, kind)
+        shrinking = (kind, dialect.decay_form, dialect.decay_rate)
+        k, shrink = _coefficients(rule, constants, data, state.count, scalars, shrinking)
+
+        limit = _limit(rule, k, state.count) if coded and rule.limit else None
 
         flat = functools.partial(_check.flatten_like, treedef, updates)
         old = [flat(getattr(state, name), f"state.{name}") for name in rule.moments]
@@ -87,27 +112,35 @@ def lift(
             if g is None:
                 results.append((None, *moments))
                 continue
-            _check_leaf(path, g, p, moments, rule)
+            _check_leaf(path, g, p, moments, rule, coded)
             out = jnp.promote_types(jnp.result_type(g), jnp.result_type(g if p is None else p))
             own = kind if decayed else "none"
-            lands = own == "decoupled" or (stepwise and p is not None)
-            leaf = Leaf(rule, own, lands, maximize, out)
+            alone = own == "decoupled" and dialect.decay_form != "in_update"
+            lands = alone or (stepwise and p is not None)
+            modulus = dialect.complex_mode == "modulus"
+            leaf = Leaf(rule, own, lands, maximize, out, dialect.decay_form, modulus)
             p = p if decayed or lands else None
-            results.append(update_leaf(leaf, k, shrink, g, p, tuple(moments)))
+            arrays = (g, p, tuple(moments))
+            if coded:
+                stream = (path, state.seed, state.count)
+                results.append(update_coded(leaf, coded, *stream, k, limit, shrink, *arrays))
+            else:
+                results.append(update_leaf(leaf, k, shrink, *arrays))
 
         new = [treedef.unflatten(column) for column in zip(*results, strict=True)] or [updates] * (
             1 + len(rule.moments)
         )
         kept = {name: getattr(k, name).astype(scalars[name].dtype) for name in scalars}
         trees = dict(zip(rule.moments, new[1:], strict=True))
+        seeds = {"seed": state.seed} if coded else {}
         count = optax.safe_increment(state.count)
-        return new[0], rule.state(count=count, **kept, **trees)
+        return new[0], rule.state(count=count, **kept, **trees, **seeds)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 5), inline=True)
-def _coefficients(rule, constants, data, count, scalars, kind):
+def _coefficients(rule, constants, data, count, scalars, shrinking):
     """The step scalars, once for all leaves, and what decay multiplies by."""
     if x64_enabled():
         t = count.astype(jnp.float64) + 1
@@ -117,14 +150,26 @@ def _coefficients(rule, constants, data, count, scalars, kind):
     # scale_by_x has no rate: the step -learning_rate * direction is the direction itself.
     h = SimpleNamespace(**{"learning_rate": -1.0, **dict(constants), **data})
     k = rule.coefficients(t, h, scalars)
-    shrink = {
-        "none": lambda: 0.0,
-        "coupled": lambda: h.weight_decay,
-        "decoupled": lambda: 1 - h.learning_rate * h.weight_decay,
-    }[kind]()
+    shrink = _shrink(h, *shrinking)
     arrays = jax.tree.map(_as_array, (k, shrink), is_leaf=lambda x: isinstance(x, TwoFloat))
     # Without it XLA recomputes the chain of scalars inside the loop of every leaf.
     return lax.optimization_barrier(arrays)
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _limit(rule, k, count):
+    """The largest step, once for all leaves."""
+    return lax.optimization_barrier(rule.limit(k, count.astype(jnp.float32) + 1))
+
+
+def _shrink(h, kind, form, multiplier):
+    """Coefficient of coupled decay, or what decoupled decay multiplies the parameter by."""
+    if kind != "decoupled":
+        return h.weight_decay if kind == "coupled" else 0.0
+    rate = h.learning_rate
+    if multiplier == "schedule":
+        rate = h.learning_rate / h.base_learning_rate
+    return 1 - rate * h.weight_decay if form == "factor" else -(rate * h.weight_decay)
 
 
 def _as_array(x):
@@ -154,12 +199,15 @@ def _kept_dtype(path, p, dtype):
     return jnp.promote_types(jnp.complex64, dtype)
 
 
-def _check_leaf(path, g, p, moments, rule):
+def _check_leaf(path, g, p, moments, rule, coded):
     _check.inexact(path, g, "gradient")
     if p is not None:
         _check.same_kind(path, g, p, "params")
-    for name, moment in zip(rule.moments, moments, strict=True):
-        _check.same_kind(path, g, moment, f"state.{name}")
+    for i, (name, moment) in enumerate(zip(rule.moments, moments, strict=True)):
+        if coded:
+            check_code(coded[i], path, g, moment, name)
+        else:
+            _check.same_kind(path, g, moment, f"state.{name}")
 
 
 def _decays(mask, params, paths, flat):

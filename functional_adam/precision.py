@@ -1,68 +1,109 @@
-"""Half-precision weights that keep moving: a float32 master around any optax transformation."""
+"""Half-precision weights that keep moving: a wrapper around any optax transformation."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import functools
+import sys
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from . import _check
+from ._bits import leaf_id, random_bits
+from ._halves import is_half, join, remainder, remainder_dtype, split
 
-_HALF = (jnp.bfloat16, jnp.float16)
+Bits = Literal[32, 24, 16]
 
 
 class MasterState(NamedTuple):
     """State of `with_master`."""
 
-    master: Any  # like params: float32 weights of bfloat16 and float16 leaves, None for others
+    low: Any  # like params: int16 or int8 remainder of half-precision leaves, None for others
     inner: Any  # state of the inner transformation, made for float32 weights
+    count: Any = None  # int32 (), updates made so far; None with 32 bits
+    seed: Any = None  # uint32 (), of the rounding; None with 32 bits
 
 
-def with_master(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+def with_master(
+    inner: optax.GradientTransformation, *, bits: Bits = 32, seed: int = 0
+) -> optax.GradientTransformationExtraArgs:
     """Let any transformation see and step float32 weights while the leaves stay half precision.
 
     A bfloat16 weight of 1 does not move by 0.001: half the spacing below it is 0.002. Here the
-    step is added to a float32 master in the state, and the leaf is the master rounded.
+    step is added to a float32 master whose upper 16 bits are the leaf and whose others are in the
+    state: 16 of them, so that it is exact; 8, the rest being rounded up or down at random; or none,
+    and the leaf itself is rounded at random.
 
     `update` returns float32 updates for half-precision leaves, for which `optax.apply_updates`
-    lands on the rounded master. A leaf that was changed from outside wins over its master.
-    Wrappers that need updates of the gradients' dtype (`optax.apply_if_finite`) go inside.
+    lands exactly on the chosen weight: this must be the last transformation that changes updates.
+    `optax.partition`, `masked`, `MultiSteps` and `inject_hyperparams` may stand outside or inside;
+    wrappers that need updates of the gradients' dtype (`optax.apply_if_finite`) go inside.
+    Equinox's `apply_updates` would widen the leaves: use optax's.
+
+    With 32 bits the master is what float32 training computes, bit for bit: of bfloat16 leaves
+    all of it, of float16 leaves from 2**-17 to 2**16 (in steps of 2**-40 below). Only a weight that
+    crosses zero, to less than 2**-16 of itself, may be off by half a unit in the last place of the
+    old one, which is where `apply_updates` can land. A leaf that was changed from outside wins: the
+    master is within half a unit in the last place of it.
 
     Args:
         inner: any optax transformation or chain; it is given float32 gradients and weights.
+        bits: bits kept of a master: 32, 24 or 16, which take 2, 1 or 0 bytes per parameter more.
+        seed: of the random rounding. Vmapped replicas round alike unless the `seed` in their states
+            differs: `optax.tree.set(state, seed=...)`.
 
     Returns:
-        `optax.GradientTransformationExtraArgs` with state `MasterState`; 4 bytes per parameter
-        of half precision more.
+        `optax.GradientTransformationExtraArgs` with state `MasterState`.
 
     Raises:
-        ValueError: `update` is called without the parameters, or trees do not match.
+        ValueError: `update` is called without the parameters, trees do not match, or the state was
+            made for other bits.
+        TypeError: a leaf has another precision than the state was made for, or
+            `optax.apply_if_finite` stands outside.
 
-    Reference: Micikevicius et al. 2018, section 3.1, https://arxiv.org/abs/1710.03740.
+    Reference: Micikevicius et al. 2018, section 3.1, https://arxiv.org/abs/1710.03740; random
+    rounding: Gupta et al. 2015, section 3, https://arxiv.org/abs/1502.02551.
     """
-    inner = optax.with_extra_args_support(inner)
+    if bits not in (32, 24, 16):
+        raise ValueError(f"bits must be 32, 24 or 16, got {bits!r}")
+    inner, extra = optax.with_extra_args_support(inner), bits - 16
 
     def init(params):
-        wide = jax.tree.map(_widen, params)
-        master = jax.tree.map(lambda p, w: w if _is_half(p) else None, params, wide)
-        return MasterState(master, inner.init(wide))
+        def low(p):
+            dtype = remainder_dtype(extra) if is_half(p) else None
+            return None if dtype is None else jnp.zeros_like(p, dtype=dtype)
+
+        state = MasterState(jax.tree.map(low, params), inner.init(jax.tree.map(_widen, params)))
+        if bits == 32:
+            return state
+        return state._replace(count=jnp.zeros((), jnp.int32), seed=jnp.asarray(seed, jnp.uint32))
 
     def update(updates, state, params=None, **extra_args):
         if params is None:
             raise ValueError("with_master needs the parameters: call update(grads, state, params)")
+        _refuse_conditions_outside(updates)
         wide = master_params(params, state)
         gradients = jax.tree.map(_widen, updates)
         steps, inner_state = inner.update(gradients, state.inner, wide, **extra_args)
-        leaves, treedef = jax.tree.flatten(steps, is_leaf=_is_none)
+        leaves, treedef = jax.tree_util.tree_flatten_with_path(steps, is_leaf=_is_none)
         columns = [
             _check.flatten_like(treedef, steps, tree, what)
-            for tree, what in ((params, "params"), (wide, "params"), (state.master, "master"))
+            for tree, what in ((params, "params"), (wide, "params"), (state.low, "state.low"))
         ]
-        pairs = [_land(u, *row) for u, *row in zip(leaves, *columns, strict=True)]
-        new_updates, masters = ([pair[i] for pair in pairs] for i in (0, 1))
-        state = MasterState(treedef.unflatten(masters), inner_state)
+        pairs = []
+        for (path, u), p, w, low in zip(leaves, *columns, strict=True):
+            if u is None or not is_half(p):
+                pairs.append((u, low))
+                continue
+            _same_bits(path, low, extra)
+            number = leaf_id(path, "weight")
+            pairs.append(_land(extra, u, p, w, (state.seed, state.count, number)))
+        new_updates, lows = ([pair[i] for pair in pairs] for i in (0, 1))
+        count = None if state.count is None else optax.safe_increment(state.count)
+        state = MasterState(treedef.unflatten(lows), inner_state, count, state.seed)
         return treedef.unflatten(new_updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -70,27 +111,72 @@ def with_master(inner: optax.GradientTransformation) -> optax.GradientTransforma
 
 def master_params(params: Any, state: MasterState) -> Any:
     """Float32 weights of `params` under `with_master`, for evaluation and checkpoints."""
-
-    def read(p, master):
-        if master is None:
-            return p
-        return jnp.where(master.astype(p.dtype) == p, master, p.astype(jnp.float32))
-
-    leaves, treedef = jax.tree.flatten(params)
-    masters = _check.flatten_like(treedef, params, state.master, "master")
-    return treedef.unflatten([read(p, m) for p, m in zip(leaves, masters, strict=True)])
-
-
-def _land(u, p, wide, master):
-    """The update that takes the leaf to the rounded new master, and the new master."""
-    if u is None or master is None:
-        return u, master
-    new = wide + u
-    return new.astype(p.dtype).astype(jnp.float32) - p.astype(jnp.float32), new
+    if not isinstance(state, MasterState):
+        raise TypeError(
+            f"master_params needs the MasterState of with_master, got {type(state).__name__}: "
+            "take it out of the state of the chain"
+        )
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+    lows = _check.flatten_like(treedef, params, state.low, "state.low")
+    return treedef.unflatten(
+        [_read(path, p, low) for (path, p), low in zip(leaves, lows, strict=True)]
+    )
 
 
-def _is_half(x):
-    return jnp.result_type(x) in _HALF
+def _read(path, p, low):
+    if is_half(p):
+        return join(jnp.asarray(p), low)
+    if low is not None:
+        raise TypeError(
+            f"params{jax.tree_util.keystr(path)} has become {jnp.result_type(p)}, but the state "
+            "has the lower bits of a half-precision weight: apply updates with "
+            "optax.apply_updates, which keeps the parameters' dtype"
+        )
+    return p
+
+
+@functools.partial(jax.jit, static_argnums=0, inline=True)
+def _land(extra, u, p, wide, stream):
+    """The update that takes the leaf to the new weight, and the remainder there."""
+    new = wide + u.astype(jnp.float32)
+    seed, count, number = stream
+    bits = None if extra == 16 else random_bits(seed, count, number, jnp.shape(p))
+    leaf, low = split(new, p.dtype, extra, bits)
+    old = p.astype(jnp.float32)
+    # An infinite weight stays what it is.
+    update = jnp.where(_same(leaf, p), 0.0, leaf.astype(jnp.float32) - old)
+    if low is None:
+        return update, None
+    landed = (old + update).astype(p.dtype)
+    return update, jnp.where(_same(landed, leaf), low, remainder(new, landed, extra))
+
+
+def _same(a, b):
+    return lax.bitcast_convert_type(a, jnp.uint16) == lax.bitcast_convert_type(b, jnp.uint16)
+
+
+def _same_bits(path, low, extra):
+    want, got = remainder_dtype(extra), None if low is None else low.dtype
+    if want != got:
+        raise ValueError(
+            f"state.low{jax.tree_util.keystr(path)} is {got}, but with_master(bits={16 + extra}) "
+            f"keeps {want and jnp.dtype(want)}: the state was made for other bits"
+        )
+
+
+def _refuse_conditions_outside(updates):
+    """Say what is wrong where `lax.cond` would compare dtypes without knowing why."""
+    if not any(is_half(g) for g in jax.tree.leaves(updates)):
+        return
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == optax.apply_if_finite.__module__:
+            raise TypeError(
+                "optax.apply_if_finite and its like need updates of the gradients' dtype, but "
+                "with_master returns float32 updates for half-precision leaves: put them inside, "
+                "with_master(optax.apply_if_finite(...))"
+            )
+        frame = frame.f_back
 
 
 def _is_none(x):
@@ -98,4 +184,4 @@ def _is_none(x):
 
 
 def _widen(x):
-    return x.astype(jnp.float32) if _is_half(x) else x
+    return x.astype(jnp.float32) if is_half(x) else x

@@ -19,3 +19,8 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("tests")
+
+
+def pytest_configure(config):
+    # The table has a row of moments kept in float16; what is said of it is tested in one place.
+    config.addinivalue_line("filterwarnings", "ignore:nu_dtype=float16:UserWarning")

@@ -1,0 +1,107 @@
+"""How moments are stored: float32, bfloat16 or 8-bit codes, rounded so that they still forget.
+
+With b2 = 0.999 a second moment moves by 0.1% a step, less than half of what separates two numbers
+of bfloat16 or of any 8-bit code: rounded to nearest, it never decays. Rounded up or down at random
+with the right odds, the mean of what is decoded is what was to be stored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from . import _int8
+from ._bits import INFINITY, MAGNITUDE, to_bits
+
+
+@dataclasses.dataclass(frozen=True)
+class Codec:
+    """How a moment of one leaf is stored: three pure functions.
+
+    Attributes:
+        init: `(like) -> code` of a moment of zeros; `like` has the leaf's shape.
+        decode: `(code, shape) -> x`, float32 or wider.
+        encode: `(x, old, bits) -> code` with the structure, shapes and dtypes of the code `old`;
+            `bits` are uint32 of the shape of x, uniform, new in every step.
+    """
+
+    init: Callable[[Any], Any]
+    decode: Callable[[Any, tuple[int, ...]], jax.Array]
+    encode: Callable[[jax.Array, Any, jax.Array], Any]
+
+
+def float32_codec() -> Codec:
+    """As it is, in float32: for one of a pair."""
+    return Codec(
+        lambda like: jnp.zeros_like(like, dtype=jnp.float32),
+        lambda code, shape: code,
+        lambda x, old, bits: x.astype(jnp.float32),
+    )
+
+
+def bfloat16_codec() -> Codec:
+    """The upper half of a float32, stochastically rounded; every leaf."""
+
+    def encode(x, old, bits):
+        del old
+        x = x.astype(jnp.float32)
+        word = to_bits(x)
+        up = word + (bits >> 16)
+        # A finite number stays finite, and infinity is not rounded up to NaN.
+        up = jnp.where(up & MAGNITUDE >= INFINITY, word, up)
+        return lax.bitcast_convert_type((up >> 16).astype(jnp.uint16), jnp.bfloat16)
+
+    def decode(code, shape):
+        del shape
+        return code.astype(jnp.float32)
+
+    return Codec(lambda like: jnp.zeros_like(like, dtype=jnp.bfloat16), decode, encode)
+
+
+def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE) -> Codec:
+    """8-bit floating point in blocks of at most 128 along the last axis.
+
+    An element is ``sign * scale * y``, with y on the grid of numbers with three bits after the
+    leading one: 127 magnitudes over 2**15 beside a sign, 255 over 2**31 without one. A constant
+    is added before the rounding and taken off afterwards, so that the spacing is even near zero
+    and rounding is unbiased there too. Without a sign, a positive number never becomes zero.
+
+    Leaves under `min_size` elements, or whose last axis has no divisor from 16 to 128, stay
+    float32. A block with an element that is not finite decodes to no finite number.
+    """
+    return Codec(
+        functools.partial(_int8.init, min_size=min_size),
+        functools.partial(_int8.decode, signed=signed),
+        functools.partial(_int8.encode, signed=signed),
+    )
+
+
+_NAMED: dict[str, tuple[Codec, Codec] | None] = {
+    "float32": None,
+    "bfloat16": (bfloat16_codec(), bfloat16_codec()),
+    "int8": (int8_codec(signed=True), int8_codec(signed=False)),
+}
+
+Moments = Literal["float32", "bfloat16", "int8"] | tuple[Codec, Codec]
+"""How moments are stored: a name, or codecs of the first moment and of the others."""
+
+
+def codecs(moments: Moments) -> tuple[Codec, Codec] | None:
+    """Codecs of the first moment and of the others, which are >= 0; None for plain float32."""
+    if isinstance(moments, str) and moments in _NAMED:
+        return _NAMED[moments]
+    if (
+        isinstance(moments, tuple)
+        and len(moments) == 2
+        and all(isinstance(codec, Codec) for codec in moments)
+    ):
+        return moments
+    raise ValueError(
+        f"moments must be {', '.join(map(repr, _NAMED))} or a pair of Codec, got {moments!r}"
+    )

@@ -1,0 +1,77 @@
+"""One leaf whose moments are stored in few bits: decode, step, clip at the bound, encode."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from . import _ops
+from ._bits import leaf_id, random_bits, rotated
+from ._codecs import Codec
+from ._leaf import Leaf, update_leaf
+from .bounds import clip
+
+
+def init_code(codec: Codec, path: Any, p: Any) -> Any:
+    """Code of a moment of zeros of this leaf."""
+    if jnp.iscomplexobj(p):
+        raise TypeError(
+            f"params{jax.tree_util.keystr(path)} is complex: its moments can be kept in "
+            "moments='float32' only"
+        )
+    return codec.init(p)
+
+
+def check_code(codec: Codec, path: Any, g: Any, code: Any, name: str) -> None:
+    """Raise ValueError, naming the path, where a code is not one of the gradient's shape."""
+    want = jax.eval_shape(codec.init, jax.ShapeDtypeStruct(jnp.shape(g), jnp.result_type(g)))
+    same = jax.tree.structure(code) == jax.tree.structure(want) and all(
+        jnp.shape(x) == y.shape and jnp.result_type(x) == y.dtype
+        for x, y in zip(jax.tree.leaves(code), jax.tree.leaves(want), strict=True)
+    )
+    if not same:
+        where = jax.tree_util.keystr(path)
+        raise ValueError(
+            f"gradient{where} of shape {jnp.shape(g)} cannot update state.{name}{where}, which is "
+            f"{jax.tree.map(_describe, code)}: another shape, or other moments="
+        )
+
+
+def update_coded(
+    leaf: Leaf, codecs: tuple[Codec, ...], path: Any, seed: Any, count: Any, *arrays: Any
+) -> tuple[Any, ...]:
+    """Update one leaf: `arrays` are k, limit, shrink, g, p and the codes, as in `update_leaf`.
+
+    Decoupled decay is added to the clipped step: the update is not the difference of torch's new
+    parameter and the old one.
+    """
+    return _update(leaf, codecs, leaf_id(path), seed, count, *arrays)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
+def _update(leaf, codecs, number, seed, count, k, limit, shrink, g, p, codes):
+    shape = jnp.shape(g)
+    moments = tuple(codec.decode(code, shape) for codec, code in zip(codecs, codes, strict=True))
+    own = leaf.decay if leaf.decay == "coupled" else "none"
+    wide = jnp.promote_types(jnp.float32, leaf.dtype)
+    plain = dataclasses.replace(leaf, decay=own, lands=False, dtype=wide)
+    u, *new = update_leaf(plain, k, shrink, g, p if own == "coupled" else None, moments)
+    if limit is not None:
+        u = clip(u, limit)
+    if leaf.decay == "decoupled":
+        u = _ops.add_scaled(u, p.astype(wide), (shrink - 1).astype(wide))
+    bits = random_bits(seed, count, number, shape)
+    # Eleven places apart, no two moments share their leading bits.
+    kept = [
+        codec.encode(x, code, rotated(bits, 11 * i))
+        for i, (codec, x, code) in enumerate(zip(codecs, new, codes, strict=True))
+    ]
+    return (u.astype(leaf.dtype), *kept)
+
+
+def _describe(x):
+    return f"{jnp.result_type(x)}{jnp.shape(x)}"
