@@ -5,6 +5,8 @@ from ._codecs import Moments as Moments
 from ._codecs import bfloat16_codec as bfloat16_codec
 from ._codecs import float32_codec as float32_codec
 from ._codecs import int8_codec as int8_codec
+from ._explain import Explanation as Explanation
+from ._explain import explain as explain
 from ._hyperparameters import Hyperparameter as Hyperparameter
 from ._two_float import TwoFloat as TwoFloat
 from ._two_float import one_minus as one_minus

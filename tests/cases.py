@@ -39,9 +39,21 @@ class Case:
 
 
 def _case(algorithm: str, **options: Any) -> Case:
-    suffix = "".join(f"-{name}" for name in options if name != "weight_decay")
+    plain = ("weight_decay", "base_learning_rate")
+    shown = {name: f"-{name}" for name in options if name not in plain}
+    if "dialect" in options:
+        shown["dialect"] = f"-{options['dialect']}"
+    suffix = "".join(shown.values())
     return Case(algorithm + suffix, algorithm, tuple(options.items()))
 
+
+MIXED = dataclasses.replace(
+    fa.OPTAX,
+    name="MIXED",
+    eps_place="floor",
+    decay_form="after_step",
+    decay_rate="schedule",
+)
 
 CASES = [
     *(_case(name, weight_decay=0.1) for name in fa.ALGORITHMS),
@@ -56,6 +68,8 @@ CASES = [
     _case(
         "adamw", weight_decay=0.1, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
     ),
+    # The operations on arrays that torch has not, in one; other knobs only choose scalars.
+    _case("amsgradw", weight_decay=0.1, base_learning_rate=0.1, eps_root=1e-8, dialect=MIXED),
 ]
 
 # What changes the state or the rule: enough for the laws that only see its structure.

@@ -46,9 +46,17 @@ def div_(a, s):
     return a / s
 
 
-def add_(a, s):
+def add(a, s):
     """``a + s``."""
     return a + s
+
+
+add_ = add
+
+
+def floor_(a, s):
+    """The larger of a and a scalar s; NaN where a is NaN."""
+    return torch.maximum(a, s) if isinstance(s, Tensor) else a.clamp(min=s)
 
 
 def add_scaled(a, b, s):
