@@ -4,6 +4,8 @@ from ._hyperparameters import Hyperparameter as Hyperparameter
 from ._two_float import TwoFloat as TwoFloat
 from ._two_float import one_minus as one_minus
 from ._two_float import two_float as two_float
+from .convert import from_optax as from_optax
+from .convert import to_optax as to_optax
 from .precision import MasterState as MasterState
 from .precision import master_params as master_params
 from .precision import with_master as with_master
