@@ -7,15 +7,11 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
 import torch
-from torch import nn
 
-import functional_adam as fa
 import functional_adam_torch as ft
-from cases import assert_equal, gradients
 from functional_adam.cli._parity.bounds import limits
 from functional_adam.cli._parity.rows import VARIANTS, Row
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -59,7 +59,7 @@ def transformation(record: Record, rates: Rates | None = None, like: Any = None)
         like: structure of the parameters; None: nested dicts.
     """
     own = parts(record)
-    made = {part.label: _make(record, part, rates) for part in own}
+    made: dict[Hashable, Any] = {part.label: _make(record, part, rates) for part in own}
     labels = {name: part.label for part in own for name in part.names}
     rest = dict.fromkeys(record.values.keys() - labels.keys(), FROZEN)
     if len(own) == 1 and not rest:
@@ -136,7 +136,7 @@ def _is_usual(leaf: Leaf, parameter: Any, field: str) -> bool:
     moment = leaf.moments[field]
     if parameter is None or np.iscomplexobj(moment):
         return True
-    return moment.dtype == jnp.promote_types(jnp.float32, parameter.dtype)
+    return moment.dtype == (parameter.dtype if parameter.dtype.itemsize > 2 else np.float32)
 
 
 def in_jax_arrays(tree: Any) -> Any:

@@ -18,8 +18,8 @@ from functional_adam.convert.moments import Moments, read
 from ._layouts import Layout, inverse, permutations, permute
 from ._parameters import Names, Paths, dotted_paths, family_of, group_of, named, options_of
 from ._tensors import dtype_name, to_tensor
-from .record import Group, Leaf, algorithm_of, step_scalar
-from .state_entries import as_torch_scalars, write_entry
+from .record import Group, Leaf, algorithm_of
+from .state_entries import as_torch_scalars, from_moments, other_algorithm, write_entry
 
 Torch = TypeVar("Torch", bound=Optimizer)
 
@@ -88,8 +88,10 @@ def to_torch(
             )
         if name in stepped and path in moments:
             index = members[id(parameters[name])]
-            problems += _other_algorithm(path, moments[path], groups[index].algorithm)
-            leaves[name] = _leaf(moments[path], index, inverse(axes.get(name)))
+            problems += other_algorithm(path, moments[path], groups[index].algorithm)
+            leaf = from_moments(moments[path], index, inverse(axes.get(name)))
+            step, scalars = as_torch_scalars(leaf)
+            leaves[name] = dataclasses.replace(leaf, step=step, scalars=scalars)
     tree_names.refuse("params and state do not fit the optimizer", problems)
     _write(optimizer, parameters, groups, leaves, cast_moments=cast_moments)
     with torch.no_grad():
@@ -134,26 +136,3 @@ def _problems(
     present = {name: np.shape(leaf.moments["mu"]) for name, leaf in moments.items()}
     lines = tree_names.differences({n: s for n, s in wanted.items() if n in stepped}, present)
     return found + [f"state {line}" for line in lines]
-
-
-def _other_algorithm(path: str, moments: Moments, algorithm: str) -> list[str]:
-    row = ALGORITHMS[algorithm]
-    wanted = {*row.rule.moments, *dict(row.rule.scalars)}
-    present = {*moments.moments, *moments.scalars}
-    if wanted == present:
-        return []
-    return [
-        f"state of {path} has {', '.join(sorted(present))}; {algorithm} keeps "
-        f"{', '.join(sorted(wanted))}"
-    ]
-
-
-def _leaf(moments: Moments, group: int, axes: tuple[int, ...] | None) -> Leaf:
-    """As torch keeps it; at count 0 torch keeps nothing yet."""
-    arrays = {field: permute(x, axes) for field, x in moments.moments.items()}
-    scalars = {field: np.asarray(x) for field, x in moments.scalars.items()}
-    if np.asarray(moments.count) == 0 and not any(np.any(x) for x in arrays.values()):
-        arrays = {}
-    leaf = Leaf(group, step_scalar(moments.count), arrays, scalars)
-    step, scalars = as_torch_scalars(leaf)
-    return dataclasses.replace(leaf, step=step, scalars=scalars)

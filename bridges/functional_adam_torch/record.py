@@ -76,12 +76,14 @@ class Record:
         values: parameters by name; those without a leaf are frozen, or buffers. In a record of a
             bare optimizer: none.
         layouts: name -> permutation that the arrays here have undergone since torch.
+        named: whether torch's groups name their parameters.
     """
 
     groups: tuple[Group, ...]
     leaves: Mapping[str, Leaf]
     values: Mapping[str, Array] = dataclasses.field(default_factory=dict)
     layouts: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    named: bool = True
 
 
 def algorithm_of(family: str, options: Mapping[str, Any]) -> Algorithm:

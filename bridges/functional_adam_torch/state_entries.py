@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 
 from functional_adam import ALGORITHMS, Algorithm
+from functional_adam.convert.moments import Moments
 
+from ._layouts import permute
 from ._tensors import to_array, to_tensor
-from .record import LARGEST_FLOAT32_STEP, Array, Group, Leaf, initial
+from .record import LARGEST_FLOAT32_STEP, Array, Group, Leaf, initial, step_scalar
 
 
 def read_entry(entry: Mapping[str, Any], algorithm: Algorithm, group: int, name: str) -> Leaf:
@@ -87,3 +89,31 @@ def as_torch_scalars(leaf: Leaf) -> tuple[Array, dict[str, Array]]:
     dtype = np.float64 if double else np.float32
     step = leaf.step.astype(dtype) if leaf.step <= LARGEST_FLOAT32_STEP else leaf.step
     return step, {field: x.astype(dtype) for field, x in leaf.scalars.items()}
+
+
+def from_moments(moments: Moments, group: int, axes: tuple[int, ...] | None = None) -> Leaf:
+    """What a state of JAX holds of a parameter; at count 0 torch keeps nothing yet.
+
+    Args:
+        moments: as `functional_adam.convert.moments.read` returns it.
+        group: index of the parameter's group.
+        axes: permutation to torch's axes; None: they are the same.
+    """
+    arrays = {field: permute(x, axes) for field, x in moments.moments.items()}
+    scalars = {field: np.asarray(x) for field, x in moments.scalars.items()}
+    if np.asarray(moments.count) == 0 and not any(np.any(x) for x in arrays.values()):
+        arrays = {}
+    return Leaf(group, step_scalar(moments.count), arrays, scalars)
+
+
+def other_algorithm(path: str, moments: Moments, algorithm: str) -> list[str]:
+    """Say which fields a state has and an algorithm keeps, where they differ."""
+    row = ALGORITHMS[algorithm]
+    wanted = {*row.rule.moments, *dict(row.rule.scalars)}
+    present = {*moments.moments, *moments.scalars}
+    if wanted == present:
+        return []
+    return [
+        f"state of {path} has {', '.join(sorted(present))}; {algorithm} keeps "
+        f"{', '.join(sorted(wanted))}"
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .convert import convert
 from .demo import demo
 from .parity import parity
 
@@ -16,3 +17,4 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(parity)
+app.command()(convert)
