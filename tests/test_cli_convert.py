@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -23,9 +25,10 @@ from test_convert import KINDS, _bits, _groups, _held_up, _parameters, _train
 from typer.testing import CliRunner
 
 import functional_adam as fa
+from functional_adam.cli._convert.atomic import replacing
 from functional_adam.cli.app import app
 
-ROOT = Path(__file__).parent.parent
+ATOMIC = Path(__file__).parent.parent / "functional_adam" / "cli" / "_convert" / "atomic.py"
 # orbax keeps no array without elements.
 FULL = ("a.weight", "a.bias", "scale")
 
@@ -146,3 +149,157 @@ def test_an_optax_checkpoint_goes_on_in_torch_and_back(tmp_path, algorithm):
     for x, y in zip(jax.tree.leaves(again), jax.tree.leaves((params, state)), strict=True):
         np.testing.assert_array_equal(x, y)
     assert jax.tree.structure(again["state"]) == jax.tree.structure(state)
+
+
+def _broken(path):
+    """A checkpoint of each kind of fault, by name."""
+    held = checkpoint(path / "good.pt")
+    bare = {key: value for key, value in held["optimizer"].items()}
+
+    def altered(**changes):
+        entry = {**held["optimizer"]["state"][0], **changes}
+        state = {**held["optimizer"]["state"], 0: {k: v for k, v in entry.items() if v is not None}}
+        return {"model": held["model"], "optimizer": {**bare, "state": state}}
+
+    def without(key):
+        groups = [{k: v for k, v in g.items() if k != key} for g in bare["param_groups"]]
+        return {"model": held["model"], "optimizer": {**bare, "param_groups": groups}}
+
+    model = {key: x for key, x in held["model"].items() if key != "scale"}
+    files = {
+        "no_moment": altered(exp_avg=None),
+        "extra_moment": altered(momentum_buffer=torch.ones(5, 7)),
+        "shape": altered(exp_avg=torch.ones(7, 5)),
+        "fraction": altered(step=torch.tensor(2.5)),
+        "nameless": without("param_names"),
+        "old": without("decoupled_weight_decay"),
+        "no_parameter": {"model": model, "optimizer": bare},
+        "only_model": {"weights": held["model"]},
+        "objects": {"model": held["model"], "optimizer": bare, "config": Path("x")},
+    }
+    for name, contents in files.items():
+        torch.save(contents, path / f"{name}.pt")
+    (path / "garbage.pt").write_bytes(b"garbage" * 99)
+    (path / "cut.pt").write_bytes((path / "good.pt").read_bytes()[:1500])
+    (path / "pickle.pt").write_bytes(pickle.dumps({"a": Path("x")}, protocol=2))
+    (path / "garbage.safetensors").write_bytes(b"garbage" * 99)
+    safetensors.torch.save_file(dict(model), path / "weights.safetensors")
+    (path / "two.names").write_text("a\nb\n")
+    (path / "folder").mkdir()
+    (path / "there.safetensors").write_text("precious")
+
+
+REFUSALS = [
+    # arguments, exit status, what is said
+    ("no_moment.pt x", 1, r"state of a\.weight is not that of adamw: exp_avg is missing"),
+    ("extra_moment.pt x", 1, r"momentum_buffer is extra"),
+    ("shape.pt x", 1, r"shape: a\.weight is \(7, 5\), must be \(5, 7\)"),
+    ("fraction.pt x", 1, r"step of a\.weight must be a whole number in \[0, 2\*\*31\), got 2\.5"),
+    ("nameless.pt x", 1, r"does not name its parameters: pass --names FILE"),
+    ("nameless.pt x --names two.names", 1, r"has 3 parameters, but there are 2 different names"),
+    ("nameless.pt x --names model", 1, r"has 3 parameters, but there are 4 different names"),
+    ("nameless.pt x --names none.names", 2, r"--names \S*none\.names: cannot be read"),
+    ("old.pt x", 1, r"does not say by which class it was made: pass --algorithm"),
+    ("no_parameter.pt x", 1, r"missing: scale"),
+    ("only_model.pt x", 1, r"found no optimizer's state: pass --optimizer-key; there are weights"),
+    ("good.pt x --optimizer-key a.b", 1, r"--optimizer-key a\.b: there is no 'a'"),
+    ("objects.pt x", 1, r"is refused: .*could run code \(.*Path.*\)\. Save state_dicts"),
+    ("garbage.pt x", 1, r"is refused: it is not a torch checkpoint"),
+    ("pickle.pt x", 1, r"is refused: .*could run code"),
+    ("cut.pt x", 1, r"is not a torch checkpoint: PytorchStreamReader failed"),
+    ("garbage.safetensors x", 1, r"is not a safetensors file"),
+    ("weights.safetensors x", 1, r"holds no optimizer"),
+    ("folder x", 1, r"is not an orbax checkpoint"),
+    ("good.pt x --algorithm sgd", 2, r"--algorithm sgd: must be one of adam, adamw"),
+    ("good.pt x --algorithm nadam", 1, r"mu_product is missing"),
+    ("good.pt x --transpose q*", 2, r"--transpose q\*: no parameter has such a name"),
+    ("good.pt x --transpose scale=1,0", 2, r"\(1, 0\) does not permute scale of shape \(\)"),
+    ("good.pt x --transpose a*=b", 2, r"axes must be numbers"),
+    ("good.pt x --option lr", 2, r"--option lr: must be NAME=VALUE"),
+    ("good.pt there.safetensors", 2, r"there\.safetensors exists: --force replaces it"),
+    ("good.pt good.pt --force", 2, r"is SOURCE"),
+    ("good.pt x.npz", 2, r"must end in \.pt"),
+    ("none.pt x", 2, r"there is no such file"),
+    ("good.pt no/x", 2, r"its folder does not exist"),
+]
+
+
+def test_refusals_name_what_is_wrong_and_write_nothing(tmp_path, monkeypatch):
+    _broken(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for arguments, status, said in REFUSALS:
+        output = run(*arguments.split(), status=status)
+        assert re.search(said, output), (arguments, output)
+        assert "Traceback" not in output
+        assert sorted(tmp_path.iterdir()) == before, arguments
+    assert (tmp_path / "there.safetensors").read_text() == "precious"
+    run("good.pt", "there.safetensors", "--force")
+    run("there.safetensors", "folder", "--force")
+    assert sorted(tmp_path.iterdir()) == before
+    held = torch.load("good.pt", weights_only=True)
+    run("folder", "back.pt")
+    same(torch.load("back.pt", weights_only=True), held)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_kill_leaves_the_target_whole(tmp_path, kind):
+    """Killed while it writes, and between the two renames of a folder."""
+    target = tmp_path / "target"
+    if kind == "file":
+        target.write_text("old")
+    else:
+        target.mkdir()
+        (target / "a").write_text("old")
+    moments = ("write",) if kind == "file" else ("write", "os.replace")
+    for moment in moments:
+        code = f"""
+            import os, runpy, signal
+            from pathlib import Path
+            def die(*_):
+                os.kill(os.getpid(), signal.SIGKILL)
+            replacing = runpy.run_path({str(ATOMIC)!r})["replacing"]
+            if {moment!r} == "os.replace":
+                os.replace = die
+            with replacing(Path({str(target)!r}), force=True) as part:
+                if {kind!r} == "folder":
+                    part.mkdir()
+                    part = part / "a"
+                part.write_text("half")
+                if {moment!r} == "write":
+                    die()
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], check=False, timeout=60
+        )
+        assert done.returncode == -signal.SIGKILL
+        if moment == "write":
+            kept = target if kind == "file" else target / "a"
+        else:
+            (kept,) = tmp_path.glob(".target.*.old/a")
+        assert kept.read_text() == "old"
+
+
+def _write_late(target):
+    with replacing(target, force=False) as part:
+        part.write_text("new")
+        target.write_text("precious")
+
+
+def test_a_target_that_appears_meanwhile_is_not_replaced(tmp_path):
+    with pytest.raises(FileExistsError, match="is there by now"):
+        _write_late(tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "precious"
+    assert os.listdir(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("package", ["safetensors", "orbax"])
+def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, package):
+    torch.save({}, tmp_path / "a.pt")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *a: None if n == package else find(n, *a)
+    )
+    target = tmp_path / ("b.safetensors" if package == "safetensors" else "b")
+    output = run(tmp_path / "a.pt", target, status=2)
+    assert f"this command needs {package}: pip install 'functional_adam[convert]'" in output
