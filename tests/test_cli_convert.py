@@ -154,7 +154,7 @@ def test_an_optax_checkpoint_goes_on_in_torch_and_back(tmp_path, algorithm):
 def _broken(path):
     """A checkpoint of each kind of fault, by name."""
     held = checkpoint(path / "good.pt")
-    bare = {key: value for key, value in held["optimizer"].items()}
+    bare = held["optimizer"]
 
     def altered(**changes):
         entry = {**held["optimizer"]["state"][0], **changes}
