@@ -4,7 +4,10 @@ from ._hyperparameters import Hyperparameter as Hyperparameter
 from ._two_float import TwoFloat as TwoFloat
 from ._two_float import one_minus as one_minus
 from ._two_float import two_float as two_float
+from .convert import FromKeras as FromKeras
+from .convert import from_keras as from_keras
 from .convert import from_optax as from_optax
+from .convert import to_keras as to_keras
 from .convert import to_optax as to_optax
 from .dialects import APEX as APEX
 from .dialects import BERT as BERT

@@ -46,7 +46,9 @@ def state(record: Record) -> Any:
     ours = _in_jax.transformation(record)
     found = moments.read(_in_jax.state(record, ours))
     own = _in_jax.parts(record)
-    made: dict[Hashable, Any] = {part.label: transformation(record.groups[part.group]) for part in own}
+    made: dict[Hashable, Any] = {
+        part.label: transformation(record.groups[part.group]) for part in own
+    }
     labels = {name: part.label for part in own for name in part.names}
     rest = dict.fromkeys(record.values.keys() - labels.keys(), _in_jax.FROZEN)
     tx = made[own[0].label]
