@@ -24,16 +24,16 @@ CASES = [
     ("Nadam", {"learning_rate": SCHEDULE, "weight_decay": 0.1}),
     ("Adamax", {"weight_decay": 0.1, "clipvalue": 0.3}),
 ]
-# Keras takes 1 - b**t in float32, ours with its digits: 200 ulp of a step at b2 = .999 at first
-# (a relative 1.2e-5), less later; over the distance travelled.
-BOUND = 3e-5
+# Over the distance travelled, as the parity table's `free`. Keras takes 1 - b**t in float32: at
+# b2 = .999 its first steps are off by a relative 1e-5.
+BOUND = 1e-5
 
 
 def _variables(dtype="float32"):
     rng = np.random.default_rng(0)
     return [
         keras.Variable(rng.standard_normal(shape), name=name, dtype=dtype)
-        for name, shape in (("kernel", (5, 7)), ("bias", (7,)))
+        for name, shape in (("kernel", (7,)), ("bias", (7,)))
     ]
 
 
@@ -48,7 +48,7 @@ def _make(name, options, dtype="float32"):
 def _gradients(step, dtype="float32"):
     rng = np.random.default_rng((1, step))
     size = 10.0 ** (step % 3 - 1)
-    return [jnp.asarray(size * rng.standard_normal(s), dtype) for s in ((5, 7), (7,))]
+    return [jnp.asarray(size * rng.standard_normal(s), dtype) for s in ((7,), (7,))]
 
 
 def _step(tx):
@@ -65,7 +65,7 @@ def test_hopping_stays_with_the_run_that_never_moves(name, options):
     stays, steady = _make(name, options)
     hops, moving = _make(name, options)
     start, step = [v.value for v in stays], None
-    for first in range(0, 60, 20):
+    for first in range(0, 40, 20):
         for t in range(first, first + 20):
             steady.apply(_gradients(t), stays)
         for t in range(first, first + 10):
@@ -81,11 +81,13 @@ def test_hopping_stays_with_the_run_that_never_moves(name, options):
     apart = max(np.abs(v.value - w.value).max() for v, w in zip(stays, hops, strict=True))
     assert travelled > 0.1
     assert apart / travelled < BOUND
-    assert int(moving.iterations.value) == 60
+    assert int(moving.iterations.value) == 40
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("name", "options"), CASES)
+@pytest.mark.parametrize(
+    ("name", "options", "dtype"),
+    [(*case, "float32") for case in CASES] + [(*CASES[1], "bfloat16")],
+)
 def test_there_and_back_is_bit_equal(name, options, dtype):
     variables, optimizer = _make(name, options, dtype)
     for t in range(3):
@@ -127,9 +129,9 @@ def test_errors_say_what_to_do():
         (lambda: fa.from_keras(twice), ValueError, "two variables have one path: kernel, kernel"),
         (lambda: fa.to_keras(params, state, nadam), ValueError, "nadam keeps mu, mu_product, nu"),
         (
-            lambda: fa.to_keras({"kernel": params["bias"], "b": params["bias"]}, state, adam),
+            lambda: fa.to_keras({"kernel": jnp.ones(5), "b": params["bias"]}, state, adam),
             ValueError,
-            r"(?s)params missing: bias.*extra: b.*shape: kernel is \(7,\), must be \(5, 7\)",
+            r"(?s)params missing: bias.*extra: b.*shape: kernel is \(5,\), must be \(7,\)",
         ),
     ):
         with pytest.raises(kind, match=said):
