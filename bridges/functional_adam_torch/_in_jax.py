@@ -140,7 +140,7 @@ def _is_usual(leaf: Leaf, parameter: Any, field: str) -> bool:
 
 
 def in_jax_arrays(tree: Any) -> Any:
-    """Arrays of JAX, never aliasing.
+    """Arrays of JAX, which may share the memory of those given: they are nobody else's.
 
     Raises:
         TypeError: an array is float64 or complex128 and x64 is off: it would be narrowed.
@@ -152,4 +152,4 @@ def in_jax_arrays(tree: Any) -> Any:
     ]
     if wide:
         raise TypeError(f"x64 is off and would narrow {', '.join(wide)}: set jax_enable_x64")
-    return jax.tree.map(lambda x: jnp.array(x, copy=True), tree)
+    return jax.tree.map(jnp.asarray, tree)
