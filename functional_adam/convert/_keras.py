@@ -11,13 +11,10 @@ import numpy as np
 import optax
 
 from ..dialects import KERAS
-from ..rules import ALGORITHMS, Algorithm
+from ..rules import Algorithm
 from . import names
+from ._keras_variables import algorithm_of, array, slots_of, variables_of
 from .moments import Moments, fill, read
-
-# Keras decouples decay in every class: AdamW has only another default.
-_CLASSES = {"Adam": "adam", "AdamW": "adam", "Nadam": "nadam", "Adamax": "adamax"}
-_UNSUPPORTED = ("use_ema", "loss_scale_factor", "gradient_accumulation_steps")
 
 
 class FromKeras(NamedTuple):
@@ -51,9 +48,9 @@ def from_keras(optimizer: Any) -> FromKeras:
             the weights, loss scaling, accumulated gradients, constraints), or two variables have
             one path.
     """
-    algorithm, variables = _algorithm(optimizer), _variables(optimizer)
+    algorithm, variables = algorithm_of(optimizer), variables_of(optimizer)
     kept = _kept(optimizer, algorithm, variables)
-    params = {path: _array(variable) for path, variable in variables.items()}
+    params = {path: array(variable) for path, variable in variables.items()}
     decay = optimizer.weight_decay
     dtypes = {x.dtype for own in kept.values() for x in own.moments.values()}
     narrow = {"mu_dtype": (d := dtypes.pop()), "nu_dtype": d} if _all_half(dtypes) else {}
@@ -89,7 +86,7 @@ def to_keras(params: Any, state: Any, optimizer: Any) -> Any:
         TypeError, ValueError: as `from_keras`; leaves are missing, left over, of another shape or
             dtype, or the state is that of another algorithm: every mismatch is named.
     """
-    algorithm, variables = _algorithm(optimizer), _variables(optimizer)
+    algorithm, variables = algorithm_of(optimizer), variables_of(optimizer)
     values, found = names.named_leaves(params, "params"), read(state)
     wanted = {path: tuple(v.shape) for path, v in variables.items()}
     present = {path: np.shape(leaf.moments["mu"]) for path, leaf in found.items()}
@@ -116,7 +113,7 @@ def to_keras(params: Any, state: Any, optimizer: Any) -> Any:
     if len(counts) > 1:
         lines.append(f"state has the counts {sorted(counts)}: Keras counts for all variables")
     names.refuse("params and state do not fit the optimizer", lines)
-    slots = _slots(optimizer, algorithm, variables)
+    slots = slots_of(optimizer, algorithm, variables)
     for path, variable in variables.items():
         variable.assign(values[path])
         for field, slot in slots[path].items():
@@ -128,77 +125,17 @@ def to_keras(params: Any, state: Any, optimizer: Any) -> Any:
     return optimizer
 
 
-def _algorithm(optimizer: Any) -> Algorithm:
-    for kind in type(optimizer).__mro__:
-        if kind.__module__.partition(".")[0] == "keras" and kind.__name__ in _CLASSES:
-            name = _CLASSES[kind.__name__]
-            return ALGORITHMS["amsgrad" if getattr(optimizer, "amsgrad", False) else name]
-    raise TypeError(
-        f"optimizer must be Adam, AdamW, Nadam or Adamax of Keras 3, got {type(optimizer).__name__}"
-    )
-
-
-def _variables(optimizer: Any) -> dict[str, Any]:
-    """The variables that are optimized, by path, in Keras' order."""
-    if not optimizer.built:
-        raise ValueError(
-            "the optimizer is not built: call optimizer.build(model.trainable_variables)"
-        )
-    given = [name for name in _UNSUPPORTED if getattr(optimizer, name)]
-    if given:
-        raise ValueError(f"the optimizer has {', '.join(given)}: there is no such transformation")
-    variables = {v.path: v for v in optimizer._trainable_variables}
-    if len(variables) != len(optimizer._trainable_variables):
-        paths = ", ".join(v.path for v in optimizer._trainable_variables)
-        raise ValueError(f"two variables have one path: {paths}")
-    if odd := [p for p, v in variables.items() if v.constraint is not None]:
-        raise ValueError(f"variables with a constraint cannot be converted: {', '.join(odd)}")
-    if odd := [p for p, v in variables.items() if getattr(v, "overwrite_with_gradient", False)]:
-        raise ValueError(
-            f"variables overwritten with gradients are not optimized: {', '.join(odd)}"
-        )
-    return variables
-
-
-def _slots(
-    optimizer: Any, algorithm: Algorithm, variables: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    """Path -> field of our state -> Keras' variable for it."""
-    found: dict[str, dict[str, Any]] = {path: {} for path in variables}
-    for field in algorithm.rule.moments:
-        ending = f"_{algorithm.keras_state[field]}"
-        # In the order of the variables; their names with other separators are not unique.
-        slots = [v for v in optimizer.variables if v.name.endswith(ending)]
-        for path, slot in zip(variables, slots, strict=True):
-            found[path][field] = slot
-    return found
-
-
 def _kept(optimizer: Any, algorithm: Algorithm, variables: Mapping[str, Any]) -> dict[str, Moments]:
-    count = _array(optimizer.iterations).astype(jnp.int32)
+    count = array(optimizer.iterations).astype(jnp.int32)
     scalars = {
-        field: _array(getattr(optimizer, algorithm.keras_state[field])).astype(np.float32)
+        field: array(getattr(optimizer, algorithm.keras_state[field])).astype(np.float32)
         for field, _ in algorithm.rule.scalars
     }
-    slots = _slots(optimizer, algorithm, variables)
+    slots = slots_of(optimizer, algorithm, variables)
     return {
-        path: Moments(count, {field: _array(v) for field, v in own.items()}, scalars)
+        path: Moments(count, {field: array(v) for field, v in own.items()}, scalars)
         for path, own in slots.items()
     }
-
-
-def _array(variable: Any) -> jax.Array:
-    """A copy of a variable.
-
-    Raises:
-        TypeError: Keras does not run on JAX.
-    """
-    if not isinstance(variable.value, jax.Array):
-        raise TypeError(
-            f"{variable.path} is a {type(variable.value).__name__}: Keras must run on JAX, set "
-            "KERAS_BACKEND=jax before it starts"
-        )
-    return jnp.array(variable.value, copy=True)
 
 
 def _all_half(dtypes: set[Any]) -> bool:
@@ -208,7 +145,7 @@ def _all_half(dtypes: set[Any]) -> bool:
 def _learning_rate(optimizer: Any) -> Any:
     rate = optimizer._learning_rate
     if hasattr(rate, "assign"):
-        return float(_array(rate))
+        return float(array(rate))
     if hasattr(rate, "get_config"):
         return lambda count: jnp.asarray(rate(count))
     raise TypeError(
