@@ -14,6 +14,11 @@ from ._two_float import two_float as two_float
 from ._warn import PrecisionWarning as PrecisionWarning
 from .bounds import clip_by_update_bound as clip_by_update_bound
 from .bounds import update_bound as update_bound
+from .convert import FromKeras as FromKeras
+from .convert import from_keras as from_keras
+from .convert import from_optax as from_optax
+from .convert import to_keras as to_keras
+from .convert import to_optax as to_optax
 from .dialects import APEX as APEX
 from .dialects import BERT as BERT
 from .dialects import BITSANDBYTES as BITSANDBYTES

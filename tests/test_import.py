@@ -13,6 +13,8 @@ ROOT = Path(__file__).parent.parent
 HEAVY = (
     "torch",
     "keras",
+    "orbax",
+    "safetensors",
     "matplotlib",
     "optuna",
     "rich",

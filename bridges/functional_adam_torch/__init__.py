@@ -1,7 +1,11 @@
 """functional_adam in PyTorch: torch.optim's own classes, stepped by the core's rules."""
 
+from ._layouts import jax_layout as jax_layout
 from ._schedules import from_torch as from_torch
 from ._schedules import momentum_from_torch as momentum_from_torch
+from ._to_jax import InJax as InJax
+from ._to_jax import to_jax as to_jax
+from ._to_torch import to_torch as to_torch
 from .optax_optimizer import OptaxOptimizer as OptaxOptimizer
 from .optimizers import Adam as Adam
 from .optimizers import Adamax as Adamax

@@ -6,7 +6,14 @@ import importlib.util
 
 import typer
 
-_EXTRA = {"torch": "torch", "matplotlib": "cli", "sklearn": "cli", "optuna": "tune"}
+_EXTRA = {
+    "torch": "torch",
+    "matplotlib": "cli",
+    "sklearn": "cli",
+    "optuna": "tune",
+    "orbax": "convert",
+    "safetensors": "convert",
+}
 
 
 def need(*packages: str) -> None:

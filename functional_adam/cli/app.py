@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .convert import convert
 from .demo import demo
 from .explain import explain
 from .parity import parity
@@ -18,3 +19,4 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(explain)
 app.command()(parity)
+app.command()(convert)

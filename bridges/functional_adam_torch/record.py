@@ -1,0 +1,163 @@
+"""A run that is being moved, in neither framework: groups, hyperparameters, moments, steps.
+
+torch's optimizers, its checkpoints and every file format are read into a `Record` and written
+from one. Options are kept by torch's names, moments by ours.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from functional_adam import ALGORITHMS, Algorithm
+
+from ._layouts import inverse, permute
+
+Array = NDArray[Any]
+
+_SAME_NAME = ("eps", "weight_decay", "momentum_decay")
+LARGEST_FLOAT32_STEP = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A parameter group.
+
+    Attributes:
+        algorithm: name in `functional_adam.ALGORITHMS`.
+        options: torch's, without the parameters: `lr`, `betas`, ...
+    """
+
+    algorithm: str
+    options: Mapping[str, Any]
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """By our names, as Python numbers."""
+        b1, b2 = self.options["betas"]
+        same = {name: self.options[name] for name in _SAME_NAME if name in self.options}
+        values = dict(learning_rate=self.options["lr"], b1=b1, b2=b2, **same)
+        return {name: float(value) for name, value in values.items()}
+
+    @property
+    def maximize(self) -> bool:
+        """Whether it ascends."""
+        return bool(self.options.get("maximize", False))
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+    """What an optimizer keeps of one parameter.
+
+    Attributes:
+        group: index of its group.
+        step: updates made so far, float scalar as torch keeps it.
+        moments: field of our state -> array; none at all before the first gradient.
+        scalars: field -> scalar array.
+    """
+
+    group: int
+    step: Array
+    moments: Mapping[str, Array]
+    scalars: Mapping[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Parameters and optimizer.
+
+    Attributes:
+        groups: in torch's order.
+        leaves: what is optimized, by name, in the order of the groups.
+        values: parameters by name; those without a leaf are frozen, or buffers. In a record of a
+            bare optimizer: none.
+        layouts: name -> permutation that the arrays here have undergone since torch.
+        named: whether torch's groups name their parameters.
+    """
+
+    groups: tuple[Group, ...]
+    leaves: Mapping[str, Leaf]
+    values: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    layouts: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    named: bool = True
+
+
+def algorithm_of(family: str, options: Mapping[str, Any]) -> Algorithm:
+    """The algorithm that a class of torch.optim runs with the options of a group.
+
+    Args:
+        family: name of the class.
+        options: the group's.
+    """
+    wanted = (
+        family.removesuffix("W"),
+        bool(options.get("amsgrad", False)),
+        bool(options.get("decoupled_weight_decay", family == "AdamW")),
+    )
+    for row in ALGORITHMS.values():
+        name, maximum = row.torch.name.removesuffix("W"), "nu_max" in row.rule.moments
+        if (name, maximum, row.decay == "decoupled") == wanted:
+            return row
+    raise ValueError(f"{family} with {dict(options)} is not an algorithm of functional_adam")
+
+
+def step_scalar(count: Any) -> Array:
+    """A count as torch's `step`: float32, and float64 where float32 would lose it."""
+    count = int(np.asarray(count))
+    return np.asarray(count, np.float32 if count <= LARGEST_FLOAT32_STEP else np.float64)
+
+
+def initial(algorithm: Algorithm, parameter: Any) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Moments and scalars before the first step."""
+    moments = {name: np.zeros_like(parameter) for name in algorithm.rule.moments}
+    scalars = {name: np.asarray(value, np.float32) for name, value in algorithm.rule.scalars}
+    return moments, scalars
+
+
+def permuted(record: Record, layouts: Mapping[str, tuple[int, ...]]) -> Record:
+    """Change the axes of parameters and of their moments."""
+
+    def leaf(name: str, own: Leaf) -> Leaf:
+        moments = {field: permute(x, layouts.get(name)) for field, x in own.moments.items()}
+        return dataclasses.replace(own, moments=moments)
+
+    return dataclasses.replace(
+        record,
+        leaves={name: leaf(name, own) for name, own in record.leaves.items()},
+        values={name: permute(x, layouts.get(name)) for name, x in record.values.items()},
+        layouts={**record.layouts, **layouts},
+    )
+
+
+def in_torch_layout(record: Record) -> Record:
+    """Undo every permutation."""
+    back = {name: inverse(axes) or () for name, axes in record.layouts.items()}
+    return dataclasses.replace(permuted(record, back), layouts={})
+
+
+def renamed(record: Record, names: Mapping[str, str]) -> Record:
+    """Give parameters other names.
+
+    Raises:
+        ValueError: two parameters would get one name.
+    """
+
+    def new(mapping: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in mapping.items():
+            other = names.get(name, name)
+            if other in found:
+                raise ValueError(f"two parameters would be named {other!r}")
+            found[other] = value
+        return found
+
+    return dataclasses.replace(
+        record,
+        leaves=new(record.leaves),
+        values=new(record.values),
+        layouts=new(record.layouts),
+    )

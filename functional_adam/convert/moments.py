@@ -1,0 +1,144 @@
+"""What the states of Adam hold, leaf by leaf, wherever they stand within other states."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from ..precision import MasterState
+from ..rules import ALGORITHMS
+from . import names
+
+OURS: tuple[Any, ...] = tuple(dict.fromkeys(row.rule.state for row in ALGORITHMS.values()))
+OPTAX = (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
+SCALARS = tuple({name for row in ALGORITHMS.values() for name, _ in row.rule.scalars})
+
+
+@dataclasses.dataclass(frozen=True)
+class Moments:
+    """What is kept of one parameter.
+
+    Attributes:
+        count: updates made so far, int32 scalar.
+        moments: field of the state -> array like the parameter.
+        scalars: further scalars of the state by field: NAdam's `mu_product`.
+    """
+
+    count: Any
+    moments: Mapping[str, Any]
+    scalars: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def is_adam(node: Any) -> bool:
+    """Whether a node is a state of ours or optax's, or a dict of its fields (a checkpoint's)."""
+    if isinstance(node, dict):
+        return {"count", "mu", "nu"} <= node.keys()
+    return isinstance(node, OURS + OPTAX)
+
+
+def adam_states(state: Any) -> list[Any]:
+    """Every state of Adam inside a state of optax: chains, partitions, masks, wrappers.
+
+    Raises:
+        ValueError: `with_master` is among them: its float32 weights would be lost.
+    """
+    nodes = jax.tree.leaves(state, is_leaf=lambda x: is_adam(x) or isinstance(x, MasterState))
+    if any(isinstance(node, MasterState) for node in nodes):
+        raise ValueError(
+            "with_master keeps the float32 weights in its state: convert "
+            "functional_adam.master_params(params, state) and state.inner"
+        )
+    return [node for node in nodes if is_adam(node)]
+
+
+def fields(node: Any) -> dict[str, Any]:
+    """Fields of a state of Adam."""
+    return dict(node) if isinstance(node, dict) else node._asdict()
+
+
+def read(state: Any) -> dict[str, Moments]:
+    """Moments of every leaf by its dotted name.
+
+    Raises:
+        ValueError: there is no state of Adam, or two of them hold the same leaf.
+    """
+    found: dict[str, Moments] = {}
+    states = adam_states(state)
+    if not states:
+        raise ValueError(
+            f"state holds no state of Adam: it has to contain one of "
+            f"{', '.join(sorted(kind.__name__ for kind in OURS + OPTAX))}"
+        )
+    for node in states:
+        own = fields(node)
+        count = own.pop("count")
+        scalars = {name: own.pop(name) for name in SCALARS if name in own}
+        trees = {name: names.named_leaves(tree, name) for name, tree in own.items()}
+        for name in trees["mu"]:
+            if name in found:
+                raise ValueError(
+                    f"two states of Adam hold the leaf {name!r}: convert one at a time"
+                )
+            leaf = {field: leaves[name] for field, leaves in trees.items()}
+            found[name] = Moments(count, leaf, scalars)
+    return found
+
+
+def fill(like: Any, found: Mapping[str, Moments]) -> Any:
+    """Replace what the states of Adam in `like` hold by what was found, values and dtypes.
+
+    Args:
+        like: any state that contains states of Adam; arrays or shapes.
+        found: by dotted name, as `read` returns.
+
+    Returns:
+        The state with the structure of `like`.
+
+    Raises:
+        ValueError: leaves are missing, left over or of another shape (all are listed); one state
+            of `like` would need two counts; a field (NAdam's product) is missing.
+    """
+    nodes = adam_states(like)
+    wanted: dict[str, Any] = {}
+    for node in nodes:
+        wanted |= names.named_leaves(fields(node)["mu"], "mu")
+    present = {name: np.shape(leaf.moments["mu"]) for name, leaf in found.items()}
+    names.refuse("the state does not fit", names.differences(names.shapes(wanted), present))
+    return jax.tree.map(lambda x: _filled(x, found) if is_adam(x) else x, like, is_leaf=is_adam)
+
+
+def _filled(node: Any, found: Mapping[str, Moments]) -> Any:
+    own = fields(node)
+    paths, treedef = jax.tree_util.tree_flatten_with_path(own["mu"])
+    leaves = {names.dotted(path): found[names.dotted(path)] for path, _ in paths}
+    new = {"count": _common(leaves, own["count"], "count", lambda leaf: leaf.count)}
+    for field in own.keys() - {"count"}:
+        lacking = [n for n, x in leaves.items() if field not in {**x.moments, **x.scalars}]
+        names.refuse(f"{type(node).__name__} needs {field}, which is not kept of", lacking)
+        if field in SCALARS:
+            new[field] = _common(leaves, own[field], field, lambda x, f=field: x.scalars[f])
+        else:
+            new[field] = treedef.unflatten([leaf.moments[field] for leaf in leaves.values()])
+    unused = {field for leaf in leaves.values() for field in {**leaf.moments, **leaf.scalars}}
+    if lost := sorted(unused - own.keys()):
+        raise ValueError(
+            f"{type(node).__name__} has no place for {', '.join(lost)}: another algorithm"
+        )
+    return type(node)(**new)
+
+
+def _common(leaves: Mapping[str, Moments], default: Any, field: str, read: Any) -> Any:
+    """The value that all leaves have; what `like` has where there are no leaves."""
+    values = {id(read(leaf)): read(leaf) for leaf in leaves.values()}
+    if not values:
+        return default
+    first, *others = values.values()
+    if any(np.asarray(other) != np.asarray(first) for other in others):
+        each = ", ".join(f"{name}: {np.asarray(read(leaf))}" for name, leaf in leaves.items())
+        raise ValueError(f"one state cannot hold different values of {field} ({each})")
+    return first

@@ -1,0 +1,305 @@
+"""`functional-adam convert`: round trips of every format, refusals, and no half-written file."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+import safetensors.torch
+import torch
+from test_convert import KINDS, _bits, _groups, _held_up, _parameters, _train
+from typer.testing import CliRunner
+
+import functional_adam as fa
+from functional_adam.cli._convert.atomic import replacing
+from functional_adam.cli.app import app
+
+ATOMIC = Path(__file__).parent.parent / "functional_adam" / "cli" / "_convert" / "atomic.py"
+# orbax keeps no array without elements.
+FULL = ("a.weight", "a.bias", "scale")
+
+
+def run(*arguments, status=0):
+    done = CliRunner().invoke(app, ["convert", *map(str, arguments)])
+    assert done.exit_code == status, (done.output, done.exception)
+    return done.output
+
+
+def checkpoint(path, name="AdamW", options=(), dtype=torch.float32, named=True, **more):
+    parameters = {key: p for key, p in _parameters(dtype).items() if key in FULL}
+    optimizer = getattr(torch.optim, name)(
+        _groups(parameters), lr=torch.tensor(1e-2), foreach=False, **dict(options)
+    )
+    if named:
+        first, *others = parameters
+        for group, own in zip(optimizer.param_groups, ([first], others), strict=True):
+            group["param_names"] = own
+    _train(optimizer, parameters, range(4), _held_up)
+    model = {key: p.detach() for key, p in parameters.items()} | {"buffer": torch.arange(3.0)}
+    held = {"model": model, "optimizer": optimizer.state_dict()} | more
+    torch.save(held, path)
+    return held
+
+
+def same(a, b):
+    """Checkpoints: keys, types and every bit."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            same(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        assert type(a) is type(b)
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            same(x, y)
+    else:
+        assert _bits(a) == _bits(b)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
+def test_torch_to_safetensors_to_orbax_to_torch(tmp_path, dtype):
+    (tmp_path / "names").write_text("\n".join(FULL))
+    for algorithm, name, options in KINDS:
+        if dtype != torch.float32 and algorithm not in ("amsgradw", "nadam"):
+            continue
+        a, b, c, d = (tmp_path / f"{algorithm}{end}" for end in (".pt", ".safetensors", "", ".pth"))
+        named = algorithm != "nadam"
+        held = checkpoint(a, name, options, dtype, named)
+        names = () if named else ("--names", tmp_path / "names")
+        run(a, b, "--transpose", "a.*", *names)
+        turned = safetensors.torch.load_file(b)["state/a.weight/mu"]
+        assert _bits(turned.T) == _bits(held["optimizer"]["state"][0]["exp_avg"])
+        run(b, c)
+        run(c, d)
+        same(torch.load(d, weights_only=True), held)
+
+
+def test_an_orbax_directory_resumes_under_functional_adam(tmp_path):
+    """What is written is the state that `to_jax`'s transformation makes."""
+    held = checkpoint(tmp_path / "a.pt", "NAdam", named=True, epoch=3)
+    output = run(tmp_path / "a.pt", tmp_path / "b")
+    assert "not carried over: epoch" in output
+    with ocp.StandardCheckpointer() as checkpointer:
+        tree = checkpointer.restore((tmp_path / "b").absolute())
+    parts = tree["state"]["inner_states"]
+    assert sorted(parts) == ["frozen", "group0", "group1_0", "group1_1"]
+    own = parts["group1_1"]["inner_state"]
+    theirs = held["optimizer"]["state"][1]
+    assert int(own["count"]) == int(theirs["step"]) == 3
+    assert float(own["mu_product"]) == float(theirs["mu_product"])
+    np.testing.assert_array_equal(own["nu"]["a"]["bias"], theirs["exp_avg_sq"])
+    np.testing.assert_array_equal(tree["params"]["buffer"], np.arange(3.0))
+
+
+@pytest.mark.parametrize("algorithm", ["adam", "adamw", "radam", "adamax"])
+def test_an_optax_checkpoint_goes_on_in_torch_and_back(tmp_path, algorithm):
+    """A chain of optax, saved by orbax alone, becomes a torch checkpoint and then itself again."""
+    params = {"dense": {"kernel": jnp.ones((3, 2)), "bias": jnp.ones(2)}}
+    own = {"weight_decay": 0.1} if algorithm == "adamw" else {}
+    tx = getattr(optax, algorithm)(1e-2, **own)
+    state = tx.init(params)
+    for i in range(3):
+        g = jax.tree.map(lambda p, i=i: jnp.sin(p + i), params)
+        updates, state = tx.update(g, state, params)
+        params = optax.apply_updates(params, updates)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save((tmp_path / "a").absolute(), {"params": params, "opt_state": state})
+    (tmp_path / "names").write_text(
+        json.dumps({"dense.kernel": "0.weight", "dense.bias": "0.bias"})
+    )
+    options = ["--option", "lr=0.01", "--option", "betas=[0.9, 0.999]"]
+    options += ["--option", "weight_decay=0.1"] if own else []
+    run(tmp_path / "a", tmp_path / "b.pt", "--algorithm", algorithm, "--transpose", "*.kernel",
+        "--names", tmp_path / "names", *options)  # fmt: skip
+    held = torch.load(tmp_path / "b.pt", weights_only=True)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2))
+    model.load_state_dict(held["model"])
+    optimizer = getattr(torch.optim, fa.ALGORITHMS[algorithm].torch.name)(
+        model.named_parameters(), lr=1.0
+    )
+    optimizer.load_state_dict(held["optimizer"])
+    assert optimizer.param_groups[0]["lr"] == 0.01
+    entry = optimizer.state[model[0].weight]
+    assert int(entry["step"]) == 3
+    np.testing.assert_array_equal(
+        entry["exp_avg"].T, optax.tree.get(state, "mu")["dense"]["kernel"]
+    )
+    back = {new: old for old, new in json.loads((tmp_path / "names").read_text()).items()}
+    (tmp_path / "back").write_text(json.dumps(back))
+    run(tmp_path / "b.pt", tmp_path / "c", "--structure", "optax", "--transpose", "*.weight",
+        "--names", tmp_path / "back")  # fmt: skip
+    with ocp.StandardCheckpointer() as checkpointer:
+        again = checkpointer.restore(
+            (tmp_path / "c").absolute(), {"params": params, "state": tx.init(params)}
+        )
+    for x, y in zip(jax.tree.leaves(again), jax.tree.leaves((params, state)), strict=True):
+        np.testing.assert_array_equal(x, y)
+    assert jax.tree.structure(again["state"]) == jax.tree.structure(state)
+
+
+def _broken(path):
+    """A checkpoint of each kind of fault, by name."""
+    held = checkpoint(path / "good.pt")
+    bare = held["optimizer"]
+
+    def altered(**changes):
+        entry = {**held["optimizer"]["state"][0], **changes}
+        state = {**held["optimizer"]["state"], 0: {k: v for k, v in entry.items() if v is not None}}
+        return {"model": held["model"], "optimizer": {**bare, "state": state}}
+
+    def without(key):
+        groups = [{k: v for k, v in g.items() if k != key} for g in bare["param_groups"]]
+        return {"model": held["model"], "optimizer": {**bare, "param_groups": groups}}
+
+    model = {key: x for key, x in held["model"].items() if key != "scale"}
+    files = {
+        "no_moment": altered(exp_avg=None),
+        "extra_moment": altered(momentum_buffer=torch.ones(5, 7)),
+        "shape": altered(exp_avg=torch.ones(7, 5)),
+        "fraction": altered(step=torch.tensor(2.5)),
+        "nameless": without("param_names"),
+        "old": without("decoupled_weight_decay"),
+        "no_parameter": {"model": model, "optimizer": bare},
+        "only_model": {"weights": held["model"]},
+        "objects": {"model": held["model"], "optimizer": bare, "config": Path("x")},
+    }
+    for name, contents in files.items():
+        torch.save(contents, path / f"{name}.pt")
+    (path / "garbage.pt").write_bytes(b"garbage" * 99)
+    (path / "cut.pt").write_bytes((path / "good.pt").read_bytes()[:1500])
+    (path / "pickle.pt").write_bytes(pickle.dumps({"a": Path("x")}, protocol=2))
+    (path / "garbage.safetensors").write_bytes(b"garbage" * 99)
+    safetensors.torch.save_file(dict(model), path / "weights.safetensors")
+    (path / "two.names").write_text("a\nb\n")
+    (path / "folder").mkdir()
+    (path / "there.safetensors").write_text("precious")
+
+
+REFUSALS = [
+    # arguments, exit status, what is said
+    ("no_moment.pt x", 1, r"state of a\.weight is not that of adamw: exp_avg is missing"),
+    ("extra_moment.pt x", 1, r"momentum_buffer is extra"),
+    ("shape.pt x", 1, r"shape: a\.weight is \(7, 5\), must be \(5, 7\)"),
+    ("fraction.pt x", 1, r"step of a\.weight must be a whole number in \[0, 2\*\*31\), got 2\.5"),
+    ("nameless.pt x", 1, r"does not name its parameters: pass --names FILE"),
+    ("nameless.pt x --names two.names", 1, r"has 3 parameters, but there are 2 different names"),
+    ("nameless.pt x --names model", 1, r"has 3 parameters, but there are 4 different names"),
+    ("nameless.pt x --names none.names", 2, r"--names \S*none\.names: cannot be read"),
+    ("old.pt x", 1, r"does not say by which class it was made: pass --algorithm"),
+    ("no_parameter.pt x", 1, r"missing: scale"),
+    ("only_model.pt x", 1, r"found no optimizer's state: pass --optimizer-key; there are weights"),
+    ("good.pt x --optimizer-key a.b", 1, r"--optimizer-key a\.b: there is no 'a'"),
+    ("objects.pt x", 1, r"is refused: .*could run code \(.*Path.*\)\. Save state_dicts"),
+    ("garbage.pt x", 1, r"is refused: it is not a torch checkpoint"),
+    ("pickle.pt x", 1, r"is refused: .*could run code"),
+    ("cut.pt x", 1, r"is not a torch checkpoint: PytorchStreamReader failed"),
+    ("garbage.safetensors x", 1, r"is not a safetensors file"),
+    ("weights.safetensors x", 1, r"holds no optimizer"),
+    ("folder x", 1, r"is not an orbax checkpoint"),
+    ("good.pt x --algorithm sgd", 2, r"--algorithm sgd: must be one of adam, adamw"),
+    ("good.pt x --algorithm nadam", 1, r"mu_product is missing"),
+    ("good.pt x --transpose q*", 2, r"--transpose q\*: no parameter has such a name"),
+    ("good.pt x --transpose scale=1,0", 2, r"\(1, 0\) does not permute scale of shape \(\)"),
+    ("good.pt x --transpose a*=b", 2, r"axes must be numbers"),
+    ("good.pt x --option lr", 2, r"--option lr: must be NAME=VALUE"),
+    ("good.pt there.safetensors", 2, r"there\.safetensors exists: --force replaces it"),
+    ("good.pt good.pt --force", 2, r"is SOURCE"),
+    ("good.pt x.npz", 2, r"must end in \.pt"),
+    ("none.pt x", 2, r"there is no such file"),
+    ("good.pt no/x", 2, r"its folder does not exist"),
+]
+
+
+def test_refusals_name_what_is_wrong_and_write_nothing(tmp_path, monkeypatch):
+    _broken(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    for arguments, status, said in REFUSALS:
+        output = run(*arguments.split(), status=status)
+        assert re.search(said, output), (arguments, output)
+        assert "Traceback" not in output
+        assert sorted(tmp_path.iterdir()) == before, arguments
+    assert (tmp_path / "there.safetensors").read_text() == "precious"
+    run("good.pt", "there.safetensors", "--force")
+    run("there.safetensors", "folder", "--force")
+    assert sorted(tmp_path.iterdir()) == before
+    held = torch.load("good.pt", weights_only=True)
+    run("folder", "back.pt")
+    same(torch.load("back.pt", weights_only=True), held)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_kill_leaves_the_target_whole(tmp_path, kind):
+    """Killed while it writes, and between the two renames of a folder."""
+    target = tmp_path / "target"
+    if kind == "file":
+        target.write_text("old")
+    else:
+        target.mkdir()
+        (target / "a").write_text("old")
+    moments = ("write",) if kind == "file" else ("write", "os.replace")
+    for moment in moments:
+        code = f"""
+            import os, runpy, signal
+            from pathlib import Path
+            def die(*_):
+                os.kill(os.getpid(), signal.SIGKILL)
+            replacing = runpy.run_path({str(ATOMIC)!r})["replacing"]
+            if {moment!r} == "os.replace":
+                os.replace = die
+            with replacing(Path({str(target)!r}), force=True) as part:
+                if {kind!r} == "folder":
+                    part.mkdir()
+                    part = part / "a"
+                part.write_text("half")
+                if {moment!r} == "write":
+                    die()
+        """
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)], check=False, timeout=60
+        )
+        assert done.returncode == -signal.SIGKILL
+        if moment == "write":
+            kept = target if kind == "file" else target / "a"
+        else:
+            (kept,) = tmp_path.glob(".target.*.old/a")
+        assert kept.read_text() == "old"
+
+
+def _write_late(target):
+    with replacing(target, force=False) as part:
+        part.write_text("new")
+        target.write_text("precious")
+
+
+def test_a_target_that_appears_meanwhile_is_not_replaced(tmp_path):
+    with pytest.raises(FileExistsError, match="is there by now"):
+        _write_late(tmp_path / "target")
+    assert (tmp_path / "target").read_text() == "precious"
+    assert os.listdir(tmp_path) == ["target"]
+
+
+@pytest.mark.parametrize("package", ["safetensors", "orbax"])
+def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, package):
+    torch.save({}, tmp_path / "a.pt")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *a: None if n == package else find(n, *a)
+    )
+    target = tmp_path / ("b.safetensors" if package == "safetensors" else "b")
+    output = run(tmp_path / "a.pt", target, status=2)
+    assert f"this command needs {package}: pip install 'functional_adam[convert]'" in output
