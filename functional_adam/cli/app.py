@@ -6,6 +6,7 @@ import typer
 
 from .demo import demo
 from .parity import parity
+from .schedules import schedules
 
 app = typer.Typer(
     name="functional-adam",
@@ -16,3 +17,4 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(parity)
+app.command()(schedules)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._needs import need
+from ._output import STDOUT, check_writable, write
 
 if TYPE_CHECKING:
     from ._parity.measure import Sizes, Table
     from ._parity.rows import Row
 
-STDOUT = Path("-")
 MANY = 4  # processes; each compiles everything it measures
 
 
@@ -50,7 +50,7 @@ def parity(
     if list_rows:
         typer.echo("\n".join(row.name for row in rows))
         return
-    _check_writable(json, markdown)
+    check_writable(json, markdown)
     try:
         sizes = _sizes(steps, elements, quick)
         table = _measure(rows, sizes, jobs)
@@ -68,14 +68,6 @@ def _rows(only: list[str]) -> list[Row]:
         typer.echo(f"--only {' '.join(only)}: no such row; see --list", err=True)
         raise typer.Exit(2)
     return rows
-
-
-def _check_writable(*paths: Path | None) -> None:
-    """Refuse before the measurement, not after."""
-    for path in paths:
-        if path not in (None, STDOUT) and (path.is_dir() or not path.absolute().parent.is_dir()):
-            typer.echo(f"cannot write {path}: not a file in a folder that exists", err=True)
-            raise typer.Exit(2)
 
 
 def _sizes(steps: int, elements: int | None, quick: bool) -> Sizes:
@@ -115,11 +107,8 @@ def _show(
 
     if STDOUT not in (json, markdown):
         _print(as_lines(table, full=full))
-    for path, text in ((json, as_json(table, sizes)), (markdown, as_markdown(table))):
-        if path == STDOUT:
-            typer.echo(text, nl=False)
-        elif path is not None:
-            _write(path, text)
+    write(json, lambda: as_json(table, sizes))
+    write(markdown, lambda: as_markdown(table))
 
 
 def _print(lines: list[str]) -> None:
@@ -128,14 +117,6 @@ def _print(lines: list[str]) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for line in lines:
         console.print(line, style="bold red" if line.endswith("BEYOND") else None)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        typer.echo(f"cannot write {path}: {error.strerror}", err=True)
-        raise typer.Exit(2) from None
 
 
 def _judge(table: Table) -> None:
