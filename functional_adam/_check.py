@@ -15,6 +15,7 @@ from ._numerics import x64_enabled
 
 _UNIT = "in [0, 1)"
 _POSITIVE = "a finite number >= 0"
+_ABOVE_ZERO = "a finite number > 0"
 _RANGES = {
     "learning_rate": _POSITIVE,
     "b1": _UNIT,
@@ -22,6 +23,8 @@ _RANGES = {
     "eps": _POSITIVE,
     "weight_decay": _POSITIVE,
     "momentum_decay": _POSITIVE,
+    "eps_root": _POSITIVE,
+    "base_learning_rate": _ABOVE_ZERO,
 }
 
 
@@ -29,7 +32,8 @@ def number(name: str, value: float) -> float:
     """Return `value` as a float, or raise ValueError where it lies outside the range of `name`."""
     value = float(value)
     allowed = _RANGES[name]
-    if not (0 <= value < (1 if allowed is _UNIT else math.inf)):
+    inside = 0 <= value < (1 if allowed is _UNIT else math.inf)
+    if not inside or (allowed is _ABOVE_ZERO and value == 0):
         raise ValueError(f"{name} must be {allowed}, got {value}")
     return value
 

@@ -18,6 +18,7 @@ from jax import lax
 from . import _ops
 
 Decay = Literal["none", "coupled", "decoupled"]
+Form = Literal["factor", "in_update", "after_step"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Leaf:
     lands: bool  # the update is the difference of torch's new parameter and the old one
     maximize: bool
     dtype: Any
+    form: Form = "factor"
+    modulus: bool = False  # a complex array is one array, and v is real
 
 
 @functools.partial(jax.jit, static_argnums=0, inline=True)
@@ -63,7 +66,8 @@ def update_leaf(leaf, k, shrink, g, p, moments):
     Args:
         leaf: `Leaf`, static.
         k: the rule's coefficients, scalar arrays.
-        shrink: coefficient of coupled decay, or factor of decoupled decay.
+        shrink: coefficient of coupled decay; of decoupled decay the factor, or minus the share of
+            the parameter that is added.
         g: gradient.
         p: parameter of the same shape, or None where neither decay nor landing needs it.
         moments: the rule's moments, of the same shape.
@@ -72,29 +76,44 @@ def update_leaf(leaf, k, shrink, g, p, moments):
         The update, in the leaf's dtype, and the new moments in their dtypes.
     """
     if not jnp.iscomplexobj(g):
-        return _update_real(leaf, k, shrink, g, p, moments)
+        return _update(leaf, k, shrink, g, p, moments)
+    if leaf.modulus:
+        first, *others = moments
+        kept = (first, *map(jnp.real, others))
+        new, first, *others = _update(leaf, k, shrink, g, p, kept)
+        return new, first, *(lax.complex(v, lax.full_like(v, 0)) for v in others)
+    real = dataclasses.replace(leaf, dtype=jnp.finfo(leaf.dtype).dtype)
     parts = [
-        _update_real(leaf, k, shrink, *jax.tree.map(part, (g, p, moments)))
+        _update(real, k, shrink, *jax.tree.map(part, (g, p, moments)))
         for part in (jnp.real, jnp.imag)
     ]
     return tuple(lax.complex(re, im) for re, im in zip(*parts, strict=True))
 
 
-def _update_real(leaf, k, shrink, g, p, moments):
-    narrow = jnp.finfo(leaf.dtype).dtype
-    dtype = jnp.promote_types(jnp.float32, narrow)
-    k = jax.tree.map(lambda x: x if x.dtype == bool else x.astype(dtype), k)
-    g, shrink, p, wide = jax.tree.map(lambda x: x.astype(dtype), (g, shrink, p, moments))
+def _update(leaf, k, shrink, g, p, moments):
+    dtype = jnp.promote_types(jnp.float32, jnp.finfo(leaf.dtype).dtype)
+    pair = jnp.promote_types(dtype, jnp.complex64)
+
+    def widen(x):
+        return x.astype(pair if jnp.iscomplexobj(x) else dtype)
+
+    k = jax.tree.map(lambda x: x if x.dtype == bool else widen(x), k)
+    g, shrink, p, wide = jax.tree.map(widen, (g, shrink, p, moments))
     if leaf.maximize:
         g = _ops.neg(g)
     if leaf.decay == "coupled":
         g = _ops.add_scaled(g, p, shrink)
+    form = leaf.form if leaf.decay == "decoupled" else None
     u = lax.full_like(g, 0)
     if leaf.lands:
-        u = _ops.mul_(p, shrink) if leaf.decay == "decoupled" else p
+        u = _ops.mul_(p, shrink) if form == "factor" else p
+    if form == "in_update":
+        u = _ops.add_scaled(u, p, shrink)
     new, *states = leaf.rule.step(_ops, u, g, *wide, k)
+    if form == "after_step":
+        new = _ops.add_scaled(new, new, shrink)
     if leaf.lands:
         # An infinite parameter stays what it is.
         new = new - lax.select(lax.abs(p) == jnp.inf, lax.full_like(p, 0), p)
     kept = (state.astype(old.dtype) for state, old in zip(states, moments, strict=True))
-    return (new.astype(narrow), *kept)
+    return (new.astype(leaf.dtype), *kept)

@@ -17,6 +17,7 @@ from ._hyperparameters import is_zero, read, resolve
 from ._leaf import Decay, Leaf, Rule, update_leaf
 from ._numerics import rounded, x64_enabled
 from ._two_float import TwoFloat, as_two_float
+from .dialects import TORCH, Dialect
 
 Mask = Any | Callable[[Any], Any] | None
 
@@ -29,23 +30,28 @@ def lift(
     mask: Mask = None,
     maximize: bool = False,
     dtypes: tuple[Any, ...] = (),
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """Make an optax gradient transformation of a rule.
 
     Args:
         rule: the algorithm.
-        hyperparameters: name -> `Hyperparameter`; each may be overridden by an extra argument of
-            `update` of the same name.
+        hyperparameters: name -> `Hyperparameter`, or None for the dialect's own; each may be
+            overridden by an extra argument of `update` of the same name.
         decay: how `weight_decay` acts: not at all, added to the gradient, or on the parameter.
         mask: which leaves decay: a tree of bools (or a prefix of one), or params -> such a tree.
         maximize: ascend: the gradient is negated first.
         dtypes: dtype each moment is kept in; None: the parameter's, at least float32.
+        dialect: defaults, and the form of decay and of complex numbers; the rule has the rest.
 
     Returns:
         `optax.GradientTransformationExtraArgs`; updates have the promoted dtype of gradient and
         parameter, a None gradient gives a None update and leaves its moments alone.
     """
-    hyperparameters = {name: read(name, value) for name, value in hyperparameters.items()}
+    if decay == "coupled" and dialect.decay == "decoupled":
+        decay = "decoupled"
+    filled = dialect.fill(hyperparameters, decoupled=decay == "decoupled")
+    hyperparameters = {name: read(name, value) for name, value in filled.items()}
     kept_in = [
         _check.moment_dtype(f"{name}_dtype", dtype)
         for name, dtype in zip(rule.moments, dtypes or [None] * len(rule.moments), strict=True)
@@ -76,7 +82,8 @@ def lift(
             kind = "none"
         if kind != "none" and params is None:
             raise ValueError("weight_decay needs the parameters: call update(grads, state, params)")
-        k, shrink = _coefficients(rule, constants, data, state.count, scalars, kind)
+        shrinking = (kind, dialect.decay_form, dialect.decay_rate)
+        k, shrink = _coefficients(rule, constants, data, state.count, scalars, shrinking)
 
         flat = functools.partial(_check.flatten_like, treedef, updates)
         old = [flat(getattr(state, name), f"state.{name}") for name in rule.moments]
@@ -90,8 +97,10 @@ def lift(
             _check_leaf(path, g, p, moments, rule)
             out = jnp.promote_types(jnp.result_type(g), jnp.result_type(g if p is None else p))
             own = kind if decayed else "none"
-            lands = own == "decoupled" or (stepwise and p is not None)
-            leaf = Leaf(rule, own, lands, maximize, out)
+            alone = own == "decoupled" and dialect.decay_form != "in_update"
+            lands = alone or (stepwise and p is not None)
+            modulus = dialect.complex_mode == "modulus"
+            leaf = Leaf(rule, own, lands, maximize, out, dialect.decay_form, modulus)
             p = p if decayed or lands else None
             results.append(update_leaf(leaf, k, shrink, g, p, tuple(moments)))
 
@@ -107,7 +116,7 @@ def lift(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 5), inline=True)
-def _coefficients(rule, constants, data, count, scalars, kind):
+def _coefficients(rule, constants, data, count, scalars, shrinking):
     """The step scalars, once for all leaves, and what decay multiplies by."""
     if x64_enabled():
         t = count.astype(jnp.float64) + 1
@@ -117,14 +126,20 @@ def _coefficients(rule, constants, data, count, scalars, kind):
     # scale_by_x has no rate: the step -learning_rate * direction is the direction itself.
     h = SimpleNamespace(**{"learning_rate": -1.0, **dict(constants), **data})
     k = rule.coefficients(t, h, scalars)
-    shrink = {
-        "none": lambda: 0.0,
-        "coupled": lambda: h.weight_decay,
-        "decoupled": lambda: 1 - h.learning_rate * h.weight_decay,
-    }[kind]()
+    shrink = _shrink(h, *shrinking)
     arrays = jax.tree.map(_as_array, (k, shrink), is_leaf=lambda x: isinstance(x, TwoFloat))
     # Without it XLA recomputes the chain of scalars inside the loop of every leaf.
     return lax.optimization_barrier(arrays)
+
+
+def _shrink(h, kind, form, multiplier):
+    """Coefficient of coupled decay, or what decoupled decay multiplies the parameter by."""
+    if kind != "decoupled":
+        return h.weight_decay if kind == "coupled" else 0.0
+    rate = h.learning_rate
+    if multiplier == "schedule":
+        rate = h.learning_rate / h.base_learning_rate
+    return 1 - rate * h.weight_decay if form == "factor" else -(rate * h.weight_decay)
 
 
 def _as_array(x):

@@ -60,9 +60,17 @@ def div_(a, s):
     return a / lax.select(a != a, one, divisor)
 
 
-def add_(a, s):
-    """``a + s`` for a scalar s."""
+def add(a, s):
+    """``a + s`` for a scalar s; `a` stays alive."""
     return a + s
+
+
+add_ = add
+
+
+def floor_(a, s):
+    """The larger of a and a scalar s; NaN where a is NaN."""
+    return lax.max(a, lax.broadcast(s, a.shape))
 
 
 def add_scaled(a, b, s):
@@ -79,7 +87,9 @@ def lerp_(a, b, w):
 
 
 def addcmul_(a, b, c, s):
-    """``a + s * b * c``."""
+    """``a + s * b * c``; for complex b and c the real part of ``b * conj(c)``, as of moduli."""
+    if jnp.iscomplexobj(b):
+        return s * (b * jnp.conj(c)).real + a
     return (s * b) * c + a
 
 

@@ -74,6 +74,10 @@ class TwoFloat:
         difference = self - other
         return difference.hi > 0
 
+    def __ge__(self, other: float) -> jax.Array:
+        difference = self - other
+        return difference.hi >= 0
+
     __radd__ = __add__
     __rmul__ = __mul__
 

@@ -47,9 +47,20 @@ def div_(a, s):
     return a
 
 
+def add(a, s):
+    """``a + s``; `a` stays alive."""
+    return torch._foreach_add(a, s)
+
+
 def add_(a, s):
     """``a + s``."""
     torch._foreach_add_(a, s)
+    return a
+
+
+def floor_(a, s):
+    """The larger of a and a scalar s; NaN where a is NaN."""
+    torch._foreach_maximum_(a, s)
     return a
 
 

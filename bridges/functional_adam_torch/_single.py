@@ -43,9 +43,19 @@ def div_(a, s):
     return a.div_(s)
 
 
+def add(a, s):
+    """``a + s``; `a` stays alive."""
+    return a.add(s)
+
+
 def add_(a, s):
     """``a + s``."""
     return a.add_(s)
+
+
+def floor_(a, s):
+    """The larger of a and a scalar s; NaN where a is NaN."""
+    return a.clamp_(min=s)
 
 
 def add_scaled(a, b, s):

@@ -25,9 +25,9 @@ class Twin:
     """The same algorithm in another framework: its name there and the options that select it.
 
     Attributes:
-        name: class in `torch.optim` or function in `optax`.
+        name: class in `torch.optim` or `keras.optimizers`, or function in `optax`.
         options: keyword arguments that make it this algorithm.
-        same: whether it is this formula; False where only the paper is the same.
+        same: whether it is this formula; False where it needs that framework's dialect.
     """
 
     name: str
@@ -47,7 +47,10 @@ class Algorithm:
         torch: its twin in `torch.optim`.
         torch_state: our state field -> torch's state key.
         optax: its twin in optax, or None.
-        hyperparameters: names that may be traced, scheduled, overridden and tuned.
+        keras: its twin in Keras, or None; its decay is decoupled always.
+        keras_state: our state field -> the last part of the name of Keras's variable.
+        hyperparameters: names that may be traced, scheduled, overridden and tuned; dialects may
+            have more (`eps_root`, `base_learning_rate`) or not all (`momentum_decay`).
         paper: where it was published.
     """
 
@@ -60,6 +63,8 @@ class Algorithm:
     optax: Twin | None
     paper: str
     hyperparameters: tuple[str, ...] = ("learning_rate", "b1", "b2", "eps", "weight_decay")
+    keras: Twin | None = None
+    keras_state: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -71,6 +76,10 @@ _MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq"}
 _MAXIMUM = _MOMENTS | {"nu_max": "max_exp_avg_sq"}
 _PRODUCT = _MOMENTS | {"mu_product": "mu_product"}
 _NORM = {"mu": "exp_avg", "nu": "exp_inf"}
+_KERAS = {"mu": "momentum", "nu": "velocity"}
+_KERAS_MAXIMUM = _KERAS | {"nu_max": "velocity_hat"}
+_KERAS_PRODUCT = _KERAS | {"mu_product": "_u_product"}  # an attribute: the variable has no name
+_KERAS_NORM = {"mu": "momentum", "nu": "norm"}
 _DECOUPLED = {"decoupled_weight_decay": True}
 _MOMENTUM = ("learning_rate", "b1", "b2", "eps", "weight_decay", "momentum_decay")
 
@@ -83,25 +92,31 @@ _RADAM_PAPER = "Liu et al. 2020, https://arxiv.org/abs/1908.03265"
 # fmt: off
 _ROWS = (
     Algorithm(adam, scale_by_adam, ADAM, "coupled",
-              Twin("Adam"), _MOMENTS, Twin("adam"), _ADAM_PAPER),
+              Twin("Adam"), _MOMENTS, Twin("adam"), _ADAM_PAPER,
+              keras=Twin("Adam", same=False), keras_state=_KERAS),
     Algorithm(adamw, scale_by_adam, ADAM, "decoupled",
-              Twin("AdamW"), _MOMENTS, Twin("adamw"), _ADAMW_PAPER),
+              Twin("AdamW"), _MOMENTS, Twin("adamw"), _ADAMW_PAPER,
+              keras=Twin("AdamW", same=False), keras_state=_KERAS),
     Algorithm(amsgrad, scale_by_amsgrad, AMSGRAD, "coupled",
               Twin("Adam", {"amsgrad": True}), _MAXIMUM, Twin("amsgrad", same=False),
-              _AMSGRAD_PAPER),
+              _AMSGRAD_PAPER,
+              keras=Twin("Adam", {"amsgrad": True}, same=False), keras_state=_KERAS_MAXIMUM),
     Algorithm(amsgradw, scale_by_amsgrad, AMSGRAD, "decoupled",
-              Twin("AdamW", {"amsgrad": True}), _MAXIMUM, None, _AMSGRAD_PAPER),
+              Twin("AdamW", {"amsgrad": True}), _MAXIMUM, None, _AMSGRAD_PAPER,
+              keras=Twin("AdamW", {"amsgrad": True}, same=False), keras_state=_KERAS_MAXIMUM),
     Algorithm(nadam, scale_by_nadam, NADAM, "coupled",
-              Twin("NAdam"), _PRODUCT, Twin("nadam", same=False), _NADAM_PAPER, _MOMENTUM),
+              Twin("NAdam"), _PRODUCT, Twin("nadam", same=False), _NADAM_PAPER, _MOMENTUM,
+              keras=Twin("Nadam", same=False), keras_state=_KERAS_PRODUCT),
     Algorithm(nadamw, scale_by_nadam, NADAM, "decoupled",
               Twin("NAdam", _DECOUPLED), _PRODUCT, Twin("nadamw", same=False), _NADAM_PAPER,
-              _MOMENTUM),
+              _MOMENTUM, keras=Twin("Nadam", same=False), keras_state=_KERAS_PRODUCT),
     Algorithm(radam, scale_by_radam, RADAM, "coupled",
               Twin("RAdam"), _MOMENTS, Twin("radam", same=False), _RADAM_PAPER),
     Algorithm(radamw, scale_by_radam, RADAM, "decoupled",
               Twin("RAdam", _DECOUPLED), _MOMENTS, None, _RADAM_PAPER),
     Algorithm(adamax, scale_by_adamax, ADAMAX, "coupled",
-              Twin("Adamax"), _NORM, Twin("adamax"), _ADAM_PAPER),
+              Twin("Adamax"), _NORM, Twin("adamax"), _ADAM_PAPER,
+              keras=Twin("Adamax", same=False), keras_state=_KERAS_NORM),
 )
 # fmt: on
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import optax
@@ -10,6 +11,7 @@ from .._hyperparameters import Hyperparameter
 from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power
+from ..dialects import TORCH, Dialect
 from .adam import AdamState
 
 
@@ -20,47 +22,62 @@ class AdamaxCoefficients(NamedTuple):
     b2: Any
     eps: Any
     neg_step: Any
+    eps_after: Any = None  # in place of eps: added to the maximum, not kept in it
 
 
-def coefficients(t, h, _):
+def coefficients(dialect, t, h, _):
     """Scalars of step t = 1, 2, ...; the maximum needs no correction."""
-    c1 = one_minus_power(h.b1, t)
-    return AdamaxCoefficients(1 - h.b1, h.b2, h.eps, -(h.learning_rate / c1))
+    c1 = one_minus_power(h.b1, t) if dialect.corrects("first") else 1.0
+    k = AdamaxCoefficients(1 - h.b1, h.b2, h.eps, -(h.learning_rate / c1))
+    after = dialect.adamax_eps == "after_maximum"
+    return k._replace(eps=None, eps_after=h.eps) if after else k
 
 
 def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to, `v` the weighted maximum."""
     m = ops.lerp_(m, g, k.one_minus_b1)
-    v = ops.maximum_(ops.mul_(v, k.b2), ops.add_(ops.abs(g), k.eps))
-    return ops.addcdiv_(u, m, v, k.neg_step), m, v
+    size = ops.abs(g) if k.eps is None else ops.add_(ops.abs(g), k.eps)
+    v = ops.maximum_(ops.mul_(v, k.b2), size)
+    divisor = v if k.eps_after is None else ops.add(v, k.eps_after)
+    return ops.addcdiv_(u, m, divisor, k.neg_step), m, v
 
 
-ADAMAX = Rule(AdamState, ("mu", "nu"), coefficients, step)
+@functools.cache
+def rule(dialect: Dialect) -> Rule:
+    """Adamax in a dialect; the same object each time."""
+    dialect.require("adamax_eps", "adamax")
+    return Rule(AdamState, ("mu", "nu"), functools.partial(coefficients, dialect), step)
+
+
+ADAMAX = rule(TORCH)
 
 
 def scale_by_adamax(
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """Adamax's direction, without rate and sign; see `adamax`."""
-    return lift(ADAMAX, dict(b1=b1, b2=b2, eps=eps), dtypes=(mu_dtype, nu_dtype))
+    values = dict(b1=b1, b2=b2, eps=eps)
+    return lift(rule(dialect), values, dtypes=(mu_dtype, nu_dtype), dialect=dialect)
 
 
 def adamax(
     learning_rate: Hyperparameter,
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
     weight_decay: Hyperparameter = 0.0,
     mask: Mask = None,
     maximize: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """Adamax with coupled decay: `torch.optim.Adamax`, `optax.adamax`.
 
@@ -69,16 +86,18 @@ def adamax(
         v <- max(b2 * v, |g| + eps)
         p <- p - learning_rate * (m / (1 - b1**t)) / v
 
-    `eps` stands inside the maximum, so a zero gradient divides by at least eps. Arguments, result
-    and errors as in `adam`; `nu` holds the weighted maximum.
+    `eps` stands inside the maximum, so a zero gradient divides by at least eps; in KERAS it is
+    added to the maximum instead. Arguments, result and errors as in `adam`; `nu` holds the weighted
+    maximum.
 
     Reference: Kingma and Ba 2015, Algorithm 2 (which has no eps), https://arxiv.org/abs/1412.6980.
     """
     return lift(
-        ADAMAX,
+        rule(dialect),
         dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay),
         decay="coupled",
         mask=mask,
         maximize=maximize,
         dtypes=(mu_dtype, nu_dtype),
+        dialect=dialect,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import optax
@@ -9,7 +11,10 @@ import optax
 from .._hyperparameters import Hyperparameter
 from .._leaf import Rule
 from .._lift import Mask, lift
-from .adam import coefficients
+from .._numerics import one_minus_power
+from ..dialects import TORCH, Dialect
+from .adam import coefficients as adam_coefficients
+from .adam import denominator
 
 
 class AMSGradState(NamedTuple):
@@ -21,63 +26,96 @@ class AMSGradState(NamedTuple):
     nu_max: Any  # like params: largest second moment so far, kept as nu
 
 
+def coefficients(dialect, early, t, h, _):
+    """Adam's scalars; `early` where the maximum is of corrected moments, its root then is."""
+    k = adam_coefficients(dialect, t, h, _)
+    return k._replace(inverse_c2=1 / one_minus_power(h.b2, t)) if early else k
+
+
 def step(ops, u, g, m, v, v_max, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
     v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
-    v_max = ops.maximum_(v_max, v)
-    denominator = ops.add_(ops.div_(ops.sqrt(v_max), k.sqrt_c2), k.eps)
-    return ops.addcdiv_(u, m, denominator, k.neg_step), m, v, v_max
+    v_max = ops.maximum_(v_max, v if k.inverse_c2 is None else ops.mul(v, k.inverse_c2))
+    return ops.addcdiv_(u, m, denominator(ops, v_max, k), k.neg_step), m, v, v_max
 
 
-AMSGRAD = Rule(AMSGradState, ("mu", "nu", "nu_max"), coefficients, step)
+@functools.cache
+def rule(dialect: Dialect) -> Rule:
+    """AMSGrad in a dialect; the same object each time."""
+    order = dialect.require("amsgrad", "amsgrad")
+    early = order == "correct_then_maximum" and dialect.corrects("second")
+    if early and dialect.eps_place == "before_correction":
+        raise ValueError(
+            f"{dialect}: amsgrad='correct_then_maximum' keeps no uncorrected root for eps to be "
+            "added to: use amsgrad='maximum_then_correct' or eps_place='after_correction'"
+        )
+    corrected = dialect.bias_correction
+    if order == "uncorrected":
+        corrected = "none"
+    elif early:
+        corrected = "first" if dialect.corrects("first") else "none"
+    inner = dataclasses.replace(dialect, bias_correction=corrected)
+    scalars = functools.partial(coefficients, inner, early)
+    return Rule(AMSGradState, ("mu", "nu", "nu_max"), scalars, step)
+
+
+AMSGRAD = rule(TORCH)
 
 
 def scale_by_amsgrad(
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """AMSGrad's direction, without rate and sign; see `amsgrad`."""
-    return lift(AMSGRAD, dict(b1=b1, b2=b2, eps=eps), dtypes=(mu_dtype, nu_dtype, nu_dtype))
+    values = dict(b1=b1, b2=b2, eps=eps, eps_root=eps_root)
+    return lift(rule(dialect), values, dtypes=(mu_dtype, nu_dtype, nu_dtype), dialect=dialect)
 
 
 def amsgrad(
     learning_rate: Hyperparameter,
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
     weight_decay: Hyperparameter = 0.0,
     mask: Mask = None,
     maximize: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """AMSGrad in torch's order, with coupled decay: `torch.optim.Adam(amsgrad=True)`.
+    """AMSGrad with coupled decay, by default as `torch.optim.Adam(amsgrad=True)`.
 
         g <- g + weight_decay * p;  m, v as in Adam
         V <- max(V, v)
         p <- p - learning_rate * (m / (1 - b1**t)) / (sqrt(V / (1 - b2**t)) + eps)
 
-    The maximum is taken first and corrected afterwards; `optax.amsgrad` corrects first, or never,
-    and follows another path from the first steps on.
+    Here the maximum is taken first and corrected afterwards. In OPTAX it is of the corrected
+    moments, another path from the first steps on; in PAPER there are no corrections. `nu_max` holds
+    the maximum of the dialect.
 
     Arguments, result and errors as in `adam`; the state is `AMSGradState`.
 
     Reference: Reddi, Kale and Kumar 2018, Algorithm 2 (which has no corrections),
     https://arxiv.org/abs/1904.09237; order as in torch/optim/adam.py.
     """
+    values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
-        AMSGRAD,
-        dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay),
+        rule(dialect),
+        values | {"weight_decay": weight_decay},
         decay="coupled",
         mask=mask,
         maximize=maximize,
         dtypes=(mu_dtype, nu_dtype, nu_dtype),
+        dialect=dialect,
     )
 
 
@@ -85,26 +123,31 @@ def amsgradw(
     learning_rate: Hyperparameter,
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
-    weight_decay: Hyperparameter = 1e-2,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter | None = None,
+    base_learning_rate: Hyperparameter | None = None,
     mask: Mask = None,
     maximize: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """AMSGrad with decoupled decay: `torch.optim.AdamW(amsgrad=True)`.
+    """AMSGrad with decoupled decay, by default as `torch.optim.AdamW(amsgrad=True)`.
 
     Arguments, result and errors as in `amsgrad`; decay as in `adamw`.
 
     Reference: as `amsgrad`, with the decay of Loshchilov and Hutter 2019, Algorithm 2,
     https://arxiv.org/abs/1711.05101.
     """
+    values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
-        AMSGRAD,
-        dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay),
+        rule(dialect),
+        values | dict(weight_decay=weight_decay, base_learning_rate=base_learning_rate),
         decay="decoupled",
         mask=mask,
         maximize=maximize,
         dtypes=(mu_dtype, nu_dtype, nu_dtype),
+        dialect=dialect,
     )

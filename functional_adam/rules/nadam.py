@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import optax
 
-from .._hyperparameters import Hyperparameter
+from .._hyperparameters import Hyperparameter, is_zero
 from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import accumulate, one_minus_power, power, sqrt
+from ..dialects import TORCH, Dialect
 
 
 class NAdamState(NamedTuple):
@@ -33,80 +35,118 @@ class NAdamCoefficients(NamedTuple):
     neg_step_g: Any
     neg_step_m: Any
     mu_product: Any
+    eps_root: Any = None  # added to v
 
 
-def coefficients(t, h, scalars):
+def coefficients(dialect, t, h, scalars):
     """Scalars of step t = 1, 2, ...; the momentum rises from b1 / 2 to b1."""
     c2 = one_minus_power(h.b2, t)
     mu = h.b1 * (1 - 0.5 * power(0.96, t * h.momentum_decay))
     mu_next = h.b1 * (1 - 0.5 * power(0.96, (t + 1) * h.momentum_decay))
     mu_product = accumulate(scalars["mu_product"], mu)
+    paper = dialect.nadam == "dozat"
+    if paper:
+        c2 = c2 / h.b2
     return NAdamCoefficients(
-        *(1 - h.b1, h.b2, 1 - h.b2, c2, sqrt(c2), h.eps),
+        *(1 - mu if paper else 1 - h.b1, h.b2, 1 - h.b2, c2, sqrt(c2), h.eps),
         neg_step_g=-h.learning_rate * (1 - mu) / (1 - mu_product),
         neg_step_m=-h.learning_rate * mu_next / (1 - mu_product * mu_next),
         mu_product=mu_product,
+        eps_root=_inside(dialect, h, c2),
     )
+
+
+def constant_coefficients(dialect, t, h, scalars):
+    """Scalars of step t = 1, 2, ... with the momentum b1: Adam that looks ahead."""
+    c2 = one_minus_power(h.b2, t)
+    now = one_minus_power(h.b1, t)
+    ahead = now if dialect.nadam == "one_correction" else one_minus_power(h.b1, t + 1)
+    return NAdamCoefficients(
+        *(1 - h.b1, h.b2, 1 - h.b2, c2, sqrt(c2), h.eps),
+        neg_step_g=-h.learning_rate * (1 - h.b1) / now,
+        neg_step_m=-h.learning_rate * h.b1 / ahead,
+        mu_product=accumulate(scalars["mu_product"], h.b1),
+        eps_root=_inside(dialect, h, c2),
+    )
+
+
+def _inside(dialect, h, c2):
+    return h.eps_root * c2 if dialect.eps_root and not is_zero(h.eps_root) else None
 
 
 def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
     v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
-    denominator = ops.add_(ops.root_ratio(v, k.c2, k.sqrt_c2), k.eps)
+    shifted = v if k.eps_root is None else ops.add(v, k.eps_root)
+    denominator = ops.add_(ops.root_ratio(shifted, k.c2, k.sqrt_c2), k.eps)
     u = ops.addcdiv_(u, g, denominator, k.neg_step_g)
     return ops.addcdiv_(u, m, denominator, k.neg_step_m), m, v
 
 
-NADAM = Rule(
-    NAdamState,
-    ("mu", "nu"),
-    coefficients,
-    step,
-    scalars=(("mu_product", 1.0),),
-    adds_twice=True,
-)
+@functools.cache
+def rule(dialect: Dialect) -> Rule:
+    """NAdam in a dialect; the same object each time."""
+    dialect.require("nadam", "nadam")
+    dialect.require_corrections("nadam")
+    scheduled = dialect.schedules_nadam
+    return Rule(
+        NAdamState,
+        ("mu", "nu"),
+        functools.partial(coefficients if scheduled else constant_coefficients, dialect),
+        step,
+        scalars=(("mu_product", 1.0),),
+        adds_twice=scheduled,
+    )
+
+
+NADAM = rule(TORCH)
 
 
 def scale_by_nadam(
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
-    momentum_decay: Hyperparameter = 4e-3,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
+    momentum_decay: Hyperparameter | None = None,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """NAdam's direction, without rate and sign; see `nadam`."""
-    values = dict(b1=b1, b2=b2, eps=eps, momentum_decay=momentum_decay)
-    return lift(NADAM, values, dtypes=(mu_dtype, nu_dtype))
+    values = dict(b1=b1, b2=b2, eps=eps, eps_root=eps_root, momentum_decay=momentum_decay)
+    return lift(rule(dialect), values, dtypes=(mu_dtype, nu_dtype), dialect=dialect)
 
 
 def nadam(
     learning_rate: Hyperparameter,
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
     weight_decay: Hyperparameter = 0.0,
-    momentum_decay: Hyperparameter = 4e-3,
+    momentum_decay: Hyperparameter | None = None,
     mask: Mask = None,
     maximize: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """NAdam with torch's momentum schedule and coupled decay: `torch.optim.NAdam`.
+    """NAdam with coupled decay, by default as `torch.optim.NAdam`.
 
         g <- g + weight_decay * p
         mu_t = b1 * (1 - 0.5 * 0.96**(t * momentum_decay)),   M_t = mu_1 * ... * mu_t
         p <- p - learning_rate * (mu_{t+1} * m / (1 - M_{t+1}) + (1 - mu_t) * g / (1 - M_t))
                  / (sqrt(v / (1 - b2**t)) + eps)
 
-    `optax.nadam` keeps the momentum at b1: that is `adam(..., nesterov=True)`.
+    OPTAX keeps the momentum at b1: that is also `adam(..., nesterov=True)`.
 
     Args:
         learning_rate: step size; this and what is not listed here as in `adam`.
-        momentum_decay: psi, how fast the momentum rises with the step, >= 0 (Keras: 1).
+        momentum_decay: psi, how fast the momentum rises with the step, >= 0. None: the dialect's,
+            torch 4e-3, Keras 1. Refused where the dialect's momentum is constant.
 
     Returns:
         `optax.GradientTransformationExtraArgs` with state `NAdamState`. Given the parameters, the
@@ -118,14 +158,15 @@ def nadam(
     Reference: Dozat 2016, Algorithm 2, https://openreview.net/pdf?id=OM0jvwB8jIp57ZJjtNEZ;
     schedule and product as in torch/optim/nadam.py.
     """
-    values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+    values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
-        NADAM,
-        values | {"momentum_decay": momentum_decay},
+        rule(dialect),
+        values | dict(weight_decay=weight_decay, momentum_decay=momentum_decay),
         decay="coupled",
         mask=mask,
         maximize=maximize,
         dtypes=(mu_dtype, nu_dtype),
+        dialect=dialect,
     )
 
 
@@ -133,14 +174,17 @@ def nadamw(
     learning_rate: Hyperparameter,
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
-    weight_decay: Hyperparameter = 1e-2,
-    momentum_decay: Hyperparameter = 4e-3,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter | None = None,
+    base_learning_rate: Hyperparameter | None = None,
+    momentum_decay: Hyperparameter | None = None,
     mask: Mask = None,
     maximize: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """NAdam with decoupled decay: `torch.optim.NAdam(decoupled_weight_decay=True)`.
 
@@ -149,12 +193,14 @@ def nadamw(
     Reference: Dozat 2016 with the decay of Loshchilov and Hutter 2019, Algorithm 2,
     https://arxiv.org/abs/1711.05101.
     """
-    values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay)
+    values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
+    decay = dict(weight_decay=weight_decay, base_learning_rate=base_learning_rate)
     return lift(
-        NADAM,
-        values | {"momentum_decay": momentum_decay},
+        rule(dialect),
+        values | decay | {"momentum_decay": momentum_decay},
         decay="decoupled",
         mask=mask,
         maximize=maximize,
         dtypes=(mu_dtype, nu_dtype),
+        dialect=dialect,
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import optax
 
-from .._hyperparameters import Hyperparameter
+from .._hyperparameters import Hyperparameter, is_zero
 from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power, power, sqrt, when
+from ..dialects import TORCH, Dialect
 from .adam import AdamState
 
 
@@ -29,9 +31,10 @@ class RAdamCoefficients(NamedTuple):
     neg_plain: Any
     ahead_m: Any = None  # shares of moment and gradient in Nesterov's look-ahead
     ahead_g: Any = None
+    eps_root: Any = None  # added to v
 
 
-def coefficients(t, h, _):
+def coefficients(dialect, t, h, _):
     """Scalars of step t = 1, 2, ...; rho is the length of the approximated simple average."""
     c1 = one_minus_power(h.b1, t)
     c2 = one_minus_power(h.b2, t)
@@ -42,24 +45,35 @@ def coefficients(t, h, _):
         wide = (rho_inf - 4) * (rho_inf - 2) * rho
         return sqrt((rho - 4) * (rho - 2) * rho_inf / wide)
 
-    rectified = rho > 5.0
+    rectified = _is_rectified(dialect, rho)
     rect = when(rectified, rectifier, 0.0)
+    # The correction multiplies the quotient: an eps that comes after it is scaled back.
+    after = dialect.radam_eps == "after_correction"
+    inside = dialect.eps_root and not is_zero(h.eps_root)
     return RAdamCoefficients(
-        *(1 - h.b1, h.b2, 1 - h.b2, h.eps),
+        *(1 - h.b1, h.b2, 1 - h.b2, h.eps * sqrt(c2) if after else h.eps),
         *(rectified, h.learning_rate, c1, sqrt(c2), rect),
         neg_rectified=-(sqrt(c2) * (h.learning_rate * rect / c1)),
         neg_plain=-(h.learning_rate / c1),
+        eps_root=(h.eps_root * c2 if after else h.eps_root) if inside else None,
     )
 
 
-def nesterov_coefficients(t, h, _):
-    """Scalars of step t that look ahead with constant momentum, as optax does."""
-    k = coefficients(t, h, _)
+def _is_rectified(dialect, rho):
+    if dialect.radam_compare == ">":
+        return rho > dialect.radam_threshold
+    return rho >= dialect.radam_threshold
+
+
+def nesterov_coefficients(dialect, t, h, _):
+    """Scalars of step t that look ahead with constant momentum."""
+    k = coefficients(dialect, t, h, _)
+    ahead = one_minus_power(h.b1, t + 1) if dialect.nesterov == "constant" else k.c1
     return k._replace(
         c1=1.0,
         neg_rectified=-(k.sqrt_c2 * (h.learning_rate * k.rect)),
         neg_plain=-h.learning_rate,
-        ahead_m=h.b1 / one_minus_power(h.b1, t + 1),
+        ahead_m=h.b1 / ahead,
         ahead_g=(1 - h.b1) / one_minus_power(h.b1, t),
     )
 
@@ -69,49 +83,68 @@ def step(ops, u, g, m, v, k):
     m = ops.lerp_(m, g, k.one_minus_b1)
     v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
     ahead = m if k.ahead_m is None else ops.add_scaled(ops.mul(m, k.ahead_m), g, k.ahead_g)
-    denominator = ops.add_(ops.sqrt(v), k.eps)
-    return ops.add_rectified_(u, ahead, denominator, k), m, v
+    root = ops.sqrt(v if k.eps_root is None else ops.add(v, k.eps_root))
+    return ops.add_rectified_(u, ahead, ops.add_(root, k.eps), k), m, v
 
 
-RADAM = Rule(AdamState, ("mu", "nu"), coefficients, step)
-NESTEROV = Rule(AdamState, ("mu", "nu"), nesterov_coefficients, step)
+@functools.cache
+def rule(dialect: Dialect, nesterov: bool = False) -> Rule:
+    """RAdam in a dialect; the same object each time."""
+    dialect.require("radam_threshold", "radam")
+    dialect.require_corrections("radam")
+    if nesterov:
+        dialect.require("nesterov", "radam(nesterov=True)")
+    scalars = nesterov_coefficients if nesterov else coefficients
+    return Rule(AdamState, ("mu", "nu"), functools.partial(scalars, dialect), step)
+
+
+RADAM = rule(TORCH)
 
 
 def scale_by_radam(
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
     nesterov: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """RAdam's direction, without rate and sign; see `radam`."""
-    rule = NESTEROV if nesterov else RADAM
-    return lift(rule, dict(b1=b1, b2=b2, eps=eps), dtypes=(mu_dtype, nu_dtype))
+    return lift(
+        rule(dialect, nesterov),
+        dict(b1=b1, b2=b2, eps=eps, eps_root=eps_root),
+        dtypes=(mu_dtype, nu_dtype),
+        dialect=dialect,
+    )
 
 
 def radam(
     learning_rate: Hyperparameter,
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
     weight_decay: Hyperparameter = 0.0,
     mask: Mask = None,
     maximize: bool = False,
     nesterov: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """RAdam with torch's threshold and coupled decay: `torch.optim.RAdam`.
+    """RAdam with coupled decay, by default as `torch.optim.RAdam`.
 
         g <- g + weight_decay * p;  m, v as in Adam
         rho_inf = 2 / (1 - b2) - 1,   rho = rho_inf - 2 * t * b2**t / (1 - b2**t)
         r = sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
         p <- p - learning_rate * m_hat * (r * sqrt(1 - b2**t) / (sqrt(v) + eps) if rho > 5 else 1)
 
-    `eps` is added before the correction of `v`, so it weighs more than Adam's in the first steps.
+    `eps` is added before the correction of `v`, so it weighs more than Adam's in the first steps;
+    in OPTAX and PAPER after it. The paper's threshold is 4.
 
     Args:
         learning_rate: step size; this and what is not listed here as in `adam`.
@@ -126,13 +159,15 @@ def radam(
     Reference: Liu et al. 2020, Algorithm 2 (with the threshold 4), https://arxiv.org/abs/1908.03265;
     threshold and eps as in torch/optim/radam.py.
     """
+    values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
-        NESTEROV if nesterov else RADAM,
-        dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay),
+        rule(dialect, nesterov),
+        values | {"weight_decay": weight_decay},
         decay="coupled",
         mask=mask,
         maximize=maximize,
         dtypes=(mu_dtype, nu_dtype),
+        dialect=dialect,
     )
 
 
@@ -140,14 +175,17 @@ def radamw(
     learning_rate: Hyperparameter,
     *,
     b1: Hyperparameter = 0.9,
-    b2: Hyperparameter = 0.999,
-    eps: Hyperparameter = 1e-8,
-    weight_decay: Hyperparameter = 1e-2,
+    b2: Hyperparameter | None = None,
+    eps: Hyperparameter | None = None,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter | None = None,
+    base_learning_rate: Hyperparameter | None = None,
     mask: Mask = None,
     maximize: bool = False,
     nesterov: bool = False,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
+    dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
     """RAdam with decoupled decay: `torch.optim.RAdam(decoupled_weight_decay=True)`.
 
@@ -156,11 +194,13 @@ def radamw(
     Reference: as `radam`, with the decay of Loshchilov and Hutter 2019, Algorithm 2,
     https://arxiv.org/abs/1711.05101.
     """
+    values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
-        NESTEROV if nesterov else RADAM,
-        dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay),
+        rule(dialect, nesterov),
+        values | dict(weight_decay=weight_decay, base_learning_rate=base_learning_rate),
         decay="decoupled",
         mask=mask,
         maximize=maximize,
         dtypes=(mu_dtype, nu_dtype),
+        dialect=dialect,
     )
