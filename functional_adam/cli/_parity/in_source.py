@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 
 import numpy as np
 
@@ -18,13 +19,16 @@ class InSource:
     def __init__(self, peer: Peer):
         name = peer.framework.removesuffix("-source")
         module = importlib.import_module(f".._frameworks.{name}", __package__)
-        self._function = functools.partial(getattr(module, peer.theirs), lr=RATE)
+        function = getattr(module, peer.theirs)
+        self._function = functools.partial(function, lr=RATE)
+        self._keeps_product = "product" in inspect.signature(function).parameters
         self._options = peer.options
 
     def load(self, state: State) -> None:
         """Continue from a state."""
         moments = {field: double(leaves) for field, leaves in state.moments.items()}
-        self._state = State(state.count, double(state.params), moments, dict(state.scalars))
+        scalars = dict(state.scalars) if self._keeps_product else {}
+        self._state = State(state.count, double(state.params), moments, scalars)
 
     def step(self, gradients: Leaves) -> None:
         """Take one step."""

@@ -112,7 +112,7 @@ SOURCES = (
                 dict(
                     name="schedule",
                     ours={
-                        "learning_rate": lambda count: RATE * _decaying(count),
+                        "learning_rate": schedules.lambda_lr(RATE, lr_lambda=_decaying),
                         "base_learning_rate": RATE,
                         "weight_decay": 1e-3,
                     },
