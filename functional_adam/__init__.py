@@ -1,5 +1,7 @@
 """One definition of every Adam, as a pure function: the same numbers in JAX and in PyTorch."""
 
+from ._explain import Explanation as Explanation
+from ._explain import explain as explain
 from ._hyperparameters import Hyperparameter as Hyperparameter
 from ._two_float import TwoFloat as TwoFloat
 from ._two_float import one_minus as one_minus

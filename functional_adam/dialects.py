@@ -35,6 +35,7 @@ class Dialect:
 
     Attributes:
         name: for messages and tables; two dialects that differ in nothing else are equal.
+        source: where it is read from.
         eps_place: eps in Adam and AMSGrad: `sqrt(v / c2) + eps`, after the correction; `sqrt(v) +
             eps` with the correction in the step, before it (the papers' "epsilon hat"); or
             `max(sqrt(v / c2), eps)`, a floor.
@@ -61,6 +62,7 @@ class Dialect:
     """
 
     name: str = dataclasses.field(compare=False)
+    source: str = dataclasses.field(default="", compare=False)
     eps_place: EpsPlace = "after_correction"
     eps_root: bool = False
     bias_correction: BiasCorrection = "both"
@@ -187,18 +189,19 @@ def _choices() -> Mapping[str, tuple[Any, ...]]:
         ]
         optional = [None] if type(None) in options else []
         found[name] = (*literal, *optional) if literal else ()
-    del found["name"]
+    del found["name"], found["source"]
     return MappingProxyType(found)
 
 
 KNOBS: Mapping[str, tuple[Any, ...]] = _choices()
 """Every knob with the values it may have; of flags and numbers, none are listed."""
 
-TORCH = Dialect("TORCH")
-"""torch.optim 2.13 (torch/optim/adam.py, nadam.py, radam.py, adamax.py) and torchao."""
+TORCH = Dialect("TORCH", "torch.optim 2.13: adam.py, nadam.py, radam.py, adamax.py; also torchao")
+"""The default."""
 
 OPTAX = Dialect(
     "OPTAX",
+    "optax 0.2.8: _src/transform.py, _src/alias.py",
     eps_root=True,
     amsgrad="correct_then_maximum",
     decay_form="in_update",
@@ -208,10 +211,12 @@ OPTAX = Dialect(
     complex_mode="modulus",
     weight_decay=1e-4,
 )
-"""optax 0.2.8 (optax/_src/transform.py, alias.py)."""
+"""Its `amsgrad(bias_correction_nu=False)` is `dataclasses.replace(OPTAX, bias_correction="first")`,
+without `mu` "second", without both "none"; its `adamaxw` is `adamax` with `decay="decoupled"`."""
 
 KERAS = Dialect(
     "KERAS",
+    "Keras 3.15: optimizers/adam.py, nadam.py, adamax.py, base_optimizer.py",
     eps_place="before_correction",
     decay="decoupled",
     nesterov=None,
@@ -221,7 +226,7 @@ KERAS = Dialect(
     weight_decay=4e-3,
     momentum_decay=1.0,
 )
-"""Keras 3.15 (keras/src/optimizers/adam.py, nadam.py, adamax.py, base_optimizer.py)."""
+"""NAdam's eps comes after the correction there too."""
 
 _ADAM_ONLY = Dialect(
     "ADAM_ONLY", amsgrad=None, nesterov=None, nadam=None, radam_threshold=None, adamax_eps=None
@@ -230,65 +235,88 @@ _ADAM_ONLY = Dialect(
 HF = dataclasses.replace(
     _ADAM_ONLY,
     name="HF",
+    source="AdamW of Hugging Face: pytorch_transformers/optimization.py, until transformers 4",
     eps_place="before_correction",
     decay="decoupled",
     decay_form="after_step",
     eps=1e-6,
     weight_decay=0.0,
 )
-"""AdamW of Hugging Face transformers until 4 (pytorch_transformers/optimization.py).
-
-`correct_bias=False` is `dataclasses.replace(HF, bias_correction="none")`.
-"""
+"""`correct_bias=False` is `dataclasses.replace(HF, bias_correction="none")`."""
 
 BERT = dataclasses.replace(
     _ADAM_ONLY,
     name="BERT",
+    source="BertAdam: pytorch_pretrained_bert/optimization.py",
     bias_correction="none",
     decay="decoupled",
     decay_form="in_update",
     eps=1e-6,
 )
-"""BertAdam (pytorch_pretrained_bert/optimization.py), without its clipping and its schedule."""
+"""Without its clipping (`optax.clip_by_global_norm` of each tensor) and its schedule."""
 
-APEX = dataclasses.replace(_ADAM_ONLY, name="APEX", decay_form="in_update", weight_decay=0.0)
-"""apex.optimizers.FusedAdam and DeepSpeed's (csrc/multi_tensor_adam.cu).
+APEX = dataclasses.replace(
+    _ADAM_ONLY,
+    name="APEX",
+    source="FusedAdam of apex and of DeepSpeed: csrc/multi_tensor_adam.cu",
+    decay_form="in_update",
+    weight_decay=0.0,
+)
+"""`adamw` is its default, mode 1; `adam` is `adam_w_mode=False`."""
 
-`adamw` is its default mode 1, `adam` its mode 0 (`adam_w_mode=False`).
-"""
+DEEPSPEED = dataclasses.replace(
+    _ADAM_ONLY,
+    name="DEEPSPEED",
+    source="DeepSpeedCPUAdam: csrc/adam/cpu_adam_impl.cpp",
+    weight_decay=0.0,
+)
+"""`adamw` is its default; its FusedAdam is APEX."""
 
-DEEPSPEED = dataclasses.replace(_ADAM_ONLY, name="DEEPSPEED", weight_decay=0.0)
-"""DeepSpeedCPUAdam (csrc/adam/cpu_adam_impl.cpp); its FusedAdam is APEX."""
-
-BITSANDBYTES = dataclasses.replace(_ADAM_ONLY, name="BITSANDBYTES", decay="decoupled")
-"""bitsandbytes (bitsandbytes/backends/default/ops.py): also its class Adam decouples decay."""
+BITSANDBYTES = dataclasses.replace(
+    _ADAM_ONLY,
+    name="BITSANDBYTES",
+    source="bitsandbytes: backends/default/ops.py",
+    decay="decoupled",
+)
+"""Also its class Adam decays the parameter."""
 
 TIMM = dataclasses.replace(
     _ADAM_ONLY,
     name="TIMM",
+    source="timm's NAdamW and RAdamLegacy: timm/optim/nadamw.py, radam.py",
     nesterov="one_correction",
     nadam="one_correction",
     radam_threshold=5.0,
     radam_compare=">=",
 )
-"""timm's NAdamW and RAdamLegacy (timm/optim/nadamw.py, radam.py); its other ones are TORCH."""
+"""Its NAdam, Adam and AdamW are TORCH; its RAdamLegacy decays as `radamw`."""
 
 OPTIMI = dataclasses.replace(
-    _ADAM_ONLY, name="OPTIMI", radam_threshold=5.0, radam_eps="after_correction", b2=0.99, eps=1e-6
+    _ADAM_ONLY,
+    name="OPTIMI",
+    source="optimi 0.3: adam.py, radam.py",
+    radam_threshold=5.0,
+    radam_eps="after_correction",
+    b2=0.99,
+    eps=1e-6,
 )
-"""optimi 0.3 (optimi/adam.py, radam.py).
-
-`decouple_lr=True` is `dataclasses.replace(OPTIMI, decay_rate="schedule")`, its `max_lr` our
-`base_learning_rate`. It stores corrected moments: the path is the same, the state is not.
-"""
+"""`decouple_lr=True` is `dataclasses.replace(OPTIMI, decay_rate="schedule")`, its `max_lr` our
+`base_learning_rate`. It keeps corrected moments: the path is the same, the state is not."""
 
 HEAVYBALL = dataclasses.replace(
-    _ADAM_ONLY, name="HEAVYBALL", eps_place="floor", decay="decoupled", b2=0.99, weight_decay=0.0
+    _ADAM_ONLY,
+    name="HEAVYBALL",
+    source="AdamW of HeavyBall: heavyball/utils.py",
+    eps_place="floor",
+    decay="decoupled",
+    b2=0.99,
+    weight_decay=0.0,
 )
-"""HeavyBall's AdamW (heavyball/utils.py); it stores corrected moments, as optimi."""
+"""It keeps corrected moments, as optimi does."""
 
 PAPER = Dialect(
     "PAPER",
+    "Kingma and Ba 2015; Loshchilov and Hutter 2019; Reddi 2018; Dozat 2016; Liu 2020",
     amsgrad="uncorrected",
     decay_form="in_update",
     decay_rate="schedule",
@@ -299,13 +327,10 @@ PAPER = Dialect(
     adamax_eps="after_maximum",
     weight_decay=None,
 )
-"""The papers: Adam and Adamax of Kingma and Ba 2015 (Algorithms 1 and 2), AdamW of Loshchilov and
-Hutter 2019, AMSGrad of Reddi et al. 2018, NAdam of Dozat 2016 and RAdam of Liu et al. 2020 (each
-Algorithm 2).
+"""Adam and Adamax are Algorithms 1 and 2 of their paper, the others Algorithm 2 of theirs.
 
 AMSGrad, RAdam and Adamax have no eps there; here it is added to what divides, so that a zero
-gradient does not divide zero by zero. `eps=0` takes it away.
-"""
+gradient does not divide zero by zero. `eps=0` takes it away."""
 
 DIALECTS: Mapping[str, Dialect] = MappingProxyType(
     {

@@ -364,7 +364,7 @@ def eps_inside_the_root(ops, u, g, m, v, k):
     return ops.addcdiv_(u, m, denominator, k.neg_step), m, v
 
 
-def half_an_ulp_of_b2(t, h, _):
+def half_an_ulp_of_b2(dialect, t, h, _):
     c1 = one_minus_power(h.b1, t)  # noqa: F821 - a name of the module whose function this becomes
     c2 = one_minus_power(h.b2, t)  # noqa: F821
     wrong = h.b2 * (1 - 2.0**-25)
@@ -387,16 +387,16 @@ def eps_outside_the_maximum(ops, u, g, m, v, k):
     return ops.addcdiv_(u, m, v, k.neg_step), m, v
 
 
+def rectified_from_four(dialect, rho):
+    return rho > 4.0
+
+
 FAULTS = {
     "eps inside the root": (adam.step, eps_inside_the_root.__code__, "adam/eps=1e-2"),
     "b2 off by half an ulp": (adam.coefficients, half_an_ulp_of_b2.__code__, "adam/plain"),
     "maximum too late": (amsgrad.step, maximum_too_late.__code__, "amsgrad/plain"),
     "eps outside the maximum": (adamax.step, eps_outside_the_maximum.__code__, "adamax/eps=1e-2"),
-    "another threshold": (
-        radam.coefficients,
-        constant(radam.coefficients, 5.0, 4.0),
-        "radam/plain",
-    ),
+    "another threshold": (radam._is_rectified, rectified_from_four.__code__, "radam/plain"),
     "another schedule": (
         nadam.coefficients,
         constant(nadam.coefficients, 0.96, 0.961),

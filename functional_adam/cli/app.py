@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .demo import demo
+from .explain import explain
 from .parity import parity
 from .schedules import schedules
 
@@ -16,5 +17,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(demo)
+app.command()(explain)
 app.command()(parity)
 app.command()(schedules)
