@@ -34,6 +34,9 @@ def parity(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes; default the cores, at most 4.")
     ] = None,
+    dialects: Annotated[
+        bool, typer.Option(help="Only dialects against the frameworks that speak them.")
+    ] = False,
     full: Annotated[bool, typer.Option(help="A line for every row of the table.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the rows here; - for stdout.")] = None,
     markdown: Annotated[
@@ -42,11 +45,14 @@ def parity(
 ) -> None:
     """Compare the same steps in JAX, in the bridge, in torch.optim, in optax and in float64.
 
+    And every dialect with the framework that speaks it.
+
     A row is algorithm/options/dtype/subject/against. Exit status: 0 all rows are within their
     bounds, 1 one is beyond, 2 wrong usage, 130 interrupted.
     """
     need("torch")
-    rows = _rows(only or (["*/plain/*"] if quick else []))
+    plain = ["*/plain/*"] if quick and not dialects else []
+    rows = _rows(only or plain, dialects=dialects)
     if list_rows:
         typer.echo("\n".join(row.name for row in rows))
         return
@@ -60,10 +66,10 @@ def parity(
     _judge(table)
 
 
-def _rows(only: list[str]) -> list[Row]:
+def _rows(only: list[str], *, dialects: bool) -> list[Row]:
     from ._parity.rows import every_row, select
 
-    rows = select(every_row(), only)
+    rows = [row for row in select(every_row(), only) if row.in_dialect or not dialects]
     if not rows:
         typer.echo(f"--only {' '.join(only)}: no such row; see --list", err=True)
         raise typer.Exit(2)

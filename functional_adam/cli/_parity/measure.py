@@ -55,7 +55,8 @@ def groups(rows: Iterable[Row]) -> list[list[Row]]:
 def measure(rows: list[Row], sizes: Sizes, done: Callable[[Row], None], jobs: int = 1) -> Table:
     """Figures of every row, in the order of the rows, by so many processes.
 
-    A row whose framework is not installed has none. `done` is called with the first row of each of the `groups` when that is measured.
+    A row whose framework is not installed has none. `done` is called with the first row of each of
+    the `groups` when that is measured.
     """
     table: Table = {row: {} for row in rows if row.missing}
     for found in _each(groups(row for row in rows if not row.missing), sizes, jobs):

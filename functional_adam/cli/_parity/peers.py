@@ -18,7 +18,7 @@ BOTH = ("float32", "float64")
 SINGLE = ("float32",)
 RATE = 1e-3
 # Large enough to be seen beside most of the gradients, small enough not to drown all.
-SEEN = {"eps": 1e-3, "weight_decay": 0.1}
+SEEN: dict[str, Any] = {"eps": 1e-3, "weight_decay": 0.1}
 
 _PACKAGES = {  # framework -> module to import, extra that installs it
     "keras": ("keras", "keras"),
@@ -75,15 +75,14 @@ def lines(
     dtypes: tuple[str, ...] = BOTH,
 ) -> list[Peer]:
     """Peers from `{(ours, theirs): ({name, ours, options, ...}, ...)}`."""
-    return [
-        Peer(
-            **{**line, "name": "-".join(filter(None, (framework, line.get("name", ""))))},
-            **dict(algorithm=ours, dialect=dialect, framework=framework, theirs=theirs),
-            **dict(dtypes=dtypes, free=dtypes),
-        )
-        for (ours, theirs), lines in table.items()
-        for line in lines
-    ]
+    found = []
+    for (ours, theirs), each in table.items():
+        for line in each:
+            name = "-".join(filter(None, (framework, line.get("name", ""))))
+            settings: dict[str, Any] = dict(dtypes=dtypes, free=dtypes) | {**line, "name": name}
+            settings |= dict(algorithm=ours, dialect=dialect, framework=framework, theirs=theirs)
+            found.append(Peer(**settings))
+    return found
 
 
 def same(name: str = "", **values: Any) -> dict[str, Any]:

@@ -7,17 +7,17 @@ from typing import Any
 
 from .peers import RATE, SEEN, SINGLE, lines, renamed, same
 
-_EPS = {"eps": SEEN["eps"]}
-_ROOT = {"eps_root": 1e-4}
+_EPS: dict[str, Any] = {"eps": SEEN["eps"]}
+_ROOT: dict[str, Any] = {"eps_root": 1e-4}
 _OPTAX_FLAGS = (
     same("options", **_EPS, b1=0.8, b2=0.95),
     same("eps_root", **_ROOT),
     same("nesterov", nesterov=True),
     same("nesterov-eps_root", nesterov=True, **_EPS, **_ROOT),
     # optax rounds b1 * mu to the dtype mu is kept in before it adds; we compute in float32.
-    same("mu_dtype", mu_dtype="bfloat16") | {"equal": False},
+    same("mu_dtype", mu_dtype="bfloat16") | {"equal": False, "dtypes": SINGLE, "free": SINGLE},
 )
-_DECAY = {"weight_decay": 0.1}
+_DECAY: dict[str, Any] = {"weight_decay": 0.1}
 
 
 def _decaying(line: dict[str, Any]) -> dict[str, Any]:
@@ -59,7 +59,7 @@ _OPTAX = lines(
 
 _keras = renamed({"b1": "beta_1", "b2": "beta_2", "eps": "epsilon"})
 _KERAS_SEEN = _keras("options", **SEEN, b1=0.8, b2=0.95)
-_MAXIMUM = {"amsgrad": True}
+_MAXIMUM: dict[str, Any] = {"amsgrad": True}
 _KERAS = lines(
     "KERAS",
     "keras",
@@ -77,7 +77,7 @@ _KERAS = lines(
     },
 )
 
-_BETAS = dict(b1=0.8, b2=0.95)
+_BETAS: dict[str, Any] = dict(b1=0.8, b2=0.95)
 _torch = renamed({})
 
 
@@ -112,7 +112,7 @@ _OPTIMI = lines(
     },
 )
 # A block that no leaf fills: the state stays float32.
-_FLOAT32 = {"block_size": float("inf")}
+_FLOAT32: dict[str, Any] = {"block_size": float("inf")}
 _TORCHAO = lines(
     "TORCH",
     "torchao",

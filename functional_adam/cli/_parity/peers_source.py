@@ -8,8 +8,8 @@ from functional_adam import schedules
 
 from .peers import RATE, SEEN, lines, same
 
-_EPS = {"eps": SEEN["eps"]}
-_BETAS = dict(b1=0.8, b2=0.95)
+_EPS: dict[str, Any] = {"eps": SEEN["eps"]}
+_BETAS: dict[str, Any] = dict(b1=0.8, b2=0.95)
 _TOTAL = 4000
 _WARMED = schedules.warmup_linear(RATE, warmup_steps=400, total_steps=_TOTAL)
 

@@ -46,6 +46,11 @@ class Row:
         return "/".join(parts)
 
     @property
+    def in_dialect(self) -> bool:
+        """Whether ours is held to the framework that speaks its dialect."""
+        return isinstance(self.variant, Peer)
+
+    @property
     def missing(self) -> str | None:
         """The extra that installs what it is compared with, where that is not installed."""
         return self.variant.missing if isinstance(self.variant, Peer) else None
