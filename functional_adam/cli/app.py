@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from .demo import demo
+from .distance import distance
 from .explain import explain
 from .parity import parity
 from .schedules import schedules
@@ -17,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(demo)
+app.command()(distance)
 app.command()(explain)
 app.command()(parity)
 app.command()(schedules)

@@ -36,31 +36,31 @@ class InKeras:
         keras.config.set_floatx(max(params, key=lambda name: np.dtype(name).itemsize))
         try:
             make = getattr(keras.optimizers, self._peer.theirs)
-            self._optimizer = make(learning_rate=RATE, **self._peer.options)
-            variables = [keras.Variable(p, dtype=name) for name, p in params.items()]
-            self._optimizer.build(variables)
+            built: Any = make(learning_rate=RATE, **self._peer.options)
+            built.build([keras.Variable(p, dtype=name) for name, p in params.items()])
         finally:
             keras.config.set_floatx(before)
-        places = {id(variable): i for i, variable in enumerate(self._optimizer.variables)}
-        self._count = places[id(self._optimizer.iterations)]
+        self._optimizer, self._variables = built, built.variables
+        places = {id(variable): i for i, variable in enumerate(built.variables)}
+        self._count = places[id(built.iterations)]
         self._places = {
-            field: [places[id(variable)] for variable in getattr(self._optimizer, name)]
+            field: [places[id(variable)] for variable in getattr(built, name)]
             for field, names in _FIELDS.items()
             for name in names
-            if hasattr(self._optimizer, name)
+            if hasattr(built, name)
         }
         self._scalars = {
-            field: places[id(getattr(self._optimizer, name))]
+            field: places[id(getattr(built, name))]
             for field, name in _SCALARS.items()
-            if hasattr(self._optimizer, name)
+            if hasattr(built, name)
         }
-        self._apply = jax.jit(self._optimizer.stateless_apply)
+        self._apply = jax.jit(built.stateless_apply)
 
     def load(self, state: State) -> None:
         """Continue from a state."""
         if self._optimizer is None:
             self._build(state.params)
-            self._beginning = [np.asarray(v.value) for v in self._optimizer.variables]
+            self._beginning = [np.asarray(v.value) for v in self._variables]
         own = list(self._beginning)
         filled = {self._count: state.count}
         for field, places in self._places.items():

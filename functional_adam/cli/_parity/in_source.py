@@ -34,7 +34,7 @@ class InSource:
         """Take one step."""
         old, t = self._state, self._state.count + 1
         options = {
-            name: float(value(t - 1)) if callable(value) else value
+            name: value(t - 1) if callable(value) else value
             for name, value in self._options.items()
         }
         params, moments, scalars = {}, {field: {} for field in old.moments}, dict(old.scalars)
