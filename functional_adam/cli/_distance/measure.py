@@ -7,12 +7,12 @@ import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
 import optax
 
 from functional_adam import ALGORITHMS
 from functional_adam.dialects import DIALECTS
 
+from .._parity.implementations import double_precision
 from .entries import CASES, CLASSES, RATE, Case
 from .problem import start
 from .runs import apart, in_jax, oracle
@@ -52,7 +52,7 @@ class Before:
 
 def matrices(steps: int) -> Iterator[Matrix]:
     """Train with every preset's defaults and compare where they get to."""
-    with jax.enable_x64(True):
+    with double_precision(True):
         origin = start()
         for name, frameworks in CLASSES.items():
             ends = [
@@ -65,7 +65,7 @@ def matrices(steps: int) -> Iterator[Matrix]:
 
 def befores(steps: int) -> Iterator[Before]:
     """Train with what optax cannot express in its own framework, in optax and in ours."""
-    with jax.enable_x64(True):
+    with double_precision(True):
         yield from (_before(case, steps) for case in CASES)
 
 

@@ -103,8 +103,8 @@ _OPTIMI = lines(
             dict(
                 name="decouple_lr",
                 knobs=_FULLY,
-                ours={"weight_decay": 1e-3, "base_learning_rate": 2 * RATE},
-                options={"weight_decay": 1e-3, "decouple_lr": True, "max_lr": 2 * RATE},
+                ours={"weight_decay": 5e-4, "base_learning_rate": 2 * RATE},
+                options={"weight_decay": 5e-4, "decouple_lr": True, "max_lr": 2 * RATE},
             ),
         ),
         ("radam", "RAdam"): (_in_torch(), _in_torch("options", **SEEN, **_BETAS)),
