@@ -71,7 +71,8 @@ class Explanation:
         if not self.differences:
             return f"{self.a} and {self.b} differ in nothing."
         lines = [f"{self.a} and {self.b}, measured with {self.algorithm}", ""]
-        for difference in self._sorted():
+        shown = [x for x in self._sorted() if x.applies or None not in (x.a, x.b)]
+        for difference in shown:
             words = WORDS[difference.knob]
             lines.append(difference.knob + ("" if difference.applies else f" ({_only(words)})"))
             for dialect, value in ((self.a, difference.a), (self.b, difference.b)):
@@ -80,6 +81,12 @@ class Explanation:
             if difference.effect is not None or difference.why:
                 lines += _wrapped(self._effect(difference.effect, difference.why), "  Effect: ")
             lines.append("")
+        for dialect, values in ((self.a, "a"), (self.b, "b")):
+            absent = [
+                x.knob for x in self._sorted() if x not in shown and getattr(x, values) is None
+            ]
+            if absent:
+                lines += [*_wrapped(", ".join(absent), f"{dialect} has no "), ""]
         lines += _wrapped(self._effect(self.together, self.why), "All together: ")
         return "\n".join(lines)
 

@@ -141,7 +141,7 @@ WORDS: Mapping[str, Words] = {
         _RADAM,
         "Until the average is this long, RAdam takes steps of plain momentum, which are not "
         "divided by the root of v: large gradients give large steps.",
-        "At step 5 for b2 = 0.999: divided with a threshold of 4, with 5 only from the next one on.",
+        "At step 5 for b2 = 0.999: divided with a threshold of 4, with 5 only from step 6 on.",
     ),
     "radam_compare": Words(
         _RADAM,

@@ -146,7 +146,9 @@ class Dialect:
                 f"{self.name} keeps NAdam's momentum constant: momentum_decay has no meaning. "
                 f'Leave it out, or use dataclasses.replace({self.name}, nadam="schedule")'
             )
-        for name in ("b2", "eps", "momentum_decay", *(["weight_decay"] if decoupled else [])):
+        # Where decay is coupled by name, it is 0 unless it is given.
+        own_decay = ["weight_decay"] if "base_learning_rate" in filled else []
+        for name in ("b2", "eps", "momentum_decay", *own_decay):
             if name in filled and filled[name] is None:
                 filled[name] = getattr(self, name)
                 if filled[name] is None:

@@ -39,9 +39,16 @@ class Case:
 
 
 def _case(algorithm: str, **options: Any) -> Case:
-    suffix = "".join(f"-{name}" for name in options if name != "weight_decay")
+    plain = ("weight_decay", "base_learning_rate")
+    shown = {name: f"-{name}" for name in options if name not in plain}
+    if "dialect" in options:
+        shown["dialect"] = f"-{options['dialect']}"
+    suffix = "".join(shown.values())
     return Case(algorithm + suffix, algorithm, tuple(options.items()))
 
+
+INSIDE = dataclasses.replace(fa.OPTAX, name="INSIDE", eps_place="floor", decay_rate="schedule")
+OUTSIDE = dataclasses.replace(fa.KERAS, name="OUTSIDE", decay_form="after_step")
 
 CASES = [
     *(_case(name, weight_decay=0.1) for name in fa.ALGORITHMS),
@@ -56,6 +63,9 @@ CASES = [
     _case(
         "adamw", weight_decay=0.1, mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
     ),
+    # Every operation on arrays that dialects have and torch has not; the others are scalars.
+    _case("amsgradw", weight_decay=0.1, base_learning_rate=0.1, eps_root=1e-3, dialect=INSIDE),
+    _case("adamax", weight_decay=0.1, dialect=OUTSIDE),
 ]
 
 # What changes the state or the rule: enough for the laws that only see its structure.
