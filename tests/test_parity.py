@@ -27,7 +27,7 @@ from functional_adam.cli._parity.bounds import broken, limits
 from functional_adam.cli._parity.implementations import make
 from functional_adam.cli._parity.inputs import beginning, gradients
 from functional_adam.cli._parity.measure import Sizes, measure
-from functional_adam.cli._parity.rows import COMMON, VARIANTS, every_row, select
+from functional_adam.cli._parity.rows import COMMON, PEERS, VARIANTS, every_row, select
 from functional_adam.cli.parity import parity
 
 # The package has functions of the same names.
@@ -220,7 +220,7 @@ def test_names_of_rows_are_unique_and_cover_every_algorithm_dtype_and_option():
     rows = every_row()
     assert len({row.name for row in rows}) == len(rows)
     assert {row.algorithm for row in rows} == {*fa.ALGORITHMS}
-    assert {row.variant for row in rows} == {*VARIANTS}
+    assert {row.variant for row in rows} == {*VARIANTS, *PEERS}
     for row in rows[::97]:
         assert row in select(rows, [f"{row.subject}/{row.against}"])
     assert [row.name for row in select(rows, [ONE])] == [ONE]

@@ -6,8 +6,10 @@ import typer
 
 from .convert import convert
 from .demo import demo
+from .distance import distance
 from .explain import explain
 from .parity import parity
+from .schedules import schedules
 
 app = typer.Typer(
     name="functional-adam",
@@ -17,6 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(demo)
+app.command()(distance)
 app.command()(explain)
 app.command()(parity)
 app.command()(convert)
+app.command()(schedules)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._needs import need
+from ._output import STDOUT, check_writable, write
 
 if TYPE_CHECKING:
     from ._parity.measure import Sizes, Table
     from ._parity.rows import Row
 
-STDOUT = Path("-")
 MANY = 4  # processes; each compiles everything it measures
 
 
@@ -34,6 +34,9 @@ def parity(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes; default the cores, at most 4.")
     ] = None,
+    dialects: Annotated[
+        bool, typer.Option(help="Only dialects against the frameworks that speak them.")
+    ] = False,
     full: Annotated[bool, typer.Option(help="A line for every row of the table.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the rows here; - for stdout.")] = None,
     markdown: Annotated[
@@ -42,15 +45,18 @@ def parity(
 ) -> None:
     """Compare the same steps in JAX, in the bridge, in torch.optim, in optax and in float64.
 
+    And every dialect with the framework that speaks it.
+
     A row is algorithm/options/dtype/subject/against. Exit status: 0 all rows are within their
     bounds, 1 one is beyond, 2 wrong usage, 130 interrupted.
     """
     need("torch")
-    rows = _rows(only or (["*/plain/*"] if quick else []))
+    plain = ["*/plain/*"] if quick and not dialects else []
+    rows = _rows(only or plain, dialects=dialects)
     if list_rows:
         typer.echo("\n".join(row.name for row in rows))
         return
-    _check_writable(json, markdown)
+    check_writable(json, markdown)
     try:
         sizes = _sizes(steps, elements, quick)
         table = _measure(rows, sizes, jobs)
@@ -60,22 +66,14 @@ def parity(
     _judge(table)
 
 
-def _rows(only: list[str]) -> list[Row]:
+def _rows(only: list[str], *, dialects: bool) -> list[Row]:
     from ._parity.rows import every_row, select
 
-    rows = select(every_row(), only)
+    rows = [row for row in select(every_row(), only) if row.in_dialect or not dialects]
     if not rows:
         typer.echo(f"--only {' '.join(only)}: no such row; see --list", err=True)
         raise typer.Exit(2)
     return rows
-
-
-def _check_writable(*paths: Path | None) -> None:
-    """Refuse before the measurement, not after."""
-    for path in paths:
-        if path not in (None, STDOUT) and (path.is_dir() or not path.absolute().parent.is_dir()):
-            typer.echo(f"cannot write {path}: not a file in a folder that exists", err=True)
-            raise typer.Exit(2)
 
 
 def _sizes(steps: int, elements: int | None, quick: bool) -> Sizes:
@@ -115,11 +113,8 @@ def _show(
 
     if STDOUT not in (json, markdown):
         _print(as_lines(table, full=full))
-    for path, text in ((json, as_json(table, sizes)), (markdown, as_markdown(table))):
-        if path == STDOUT:
-            typer.echo(text, nl=False)
-        elif path is not None:
-            _write(path, text)
+    write(json, lambda: as_json(table, sizes))
+    write(markdown, lambda: as_markdown(table))
 
 
 def _print(lines: list[str]) -> None:
@@ -128,14 +123,6 @@ def _print(lines: list[str]) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for line in lines:
         console.print(line, style="bold red" if line.endswith("BEYOND") else None)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        typer.echo(f"cannot write {path}: {error.strerror}", err=True)
-        raise typer.Exit(2) from None
 
 
 def _judge(table: Table) -> None:

@@ -12,6 +12,7 @@ import dataclasses
 from functional_adam import ALGORITHMS
 
 from .figures import Figures
+from .peers import Peer
 from .rows import HALVES, Row, torch_modes
 
 # torch has a fused mode of these, the one another backend can reach bit for bit; of others not.
@@ -136,8 +137,18 @@ OPTAX_BOUNDS = (
 )
 
 
+# A dialect against the framework that speaks it, or against its source in float64. In float32 the
+# running figure is that of their 1 - b**t in float32; sources compute in float64 always.
+PEER_BOUNDS: dict[str, Figures] = {
+    "float32": {"p_ulp": 4, "free": 1e-3},
+    "float64": {"p_ulp": 4, "free": 1e-12},
+}
+
+
 def limits(row: Row) -> Figures:
     """What the row is held to: figure -> largest allowed value."""
+    if isinstance(row.variant, Peer):
+        return PEER_BOUNDS[row.dtype] if row.variant.equal else {}
     table = BOUNDS if row.against != "optax" else OPTAX_BOUNDS
     if row.against == "optax" and row.algorithm not in _SAME_AS_OPTAX:
         return {}

@@ -13,9 +13,13 @@ import functional_adam_torch
 from functional_adam import ALGORITHMS
 
 from . import in_jax
+from .in_keras import InKeras
 from .in_numpy import InNumpy
+from .in_source import InSource
 from .in_torch import InTorch
+from .in_torch_peers import InTorchPeer
 from .inputs import Leaves, State
+from .peers import Peer
 from .rows import Variant, torch_modes
 
 
@@ -37,6 +41,8 @@ class Implementation(Protocol):
 
 def make(name: str, algorithm: str, variant: Variant, moments: str = "") -> Implementation:
     """Make the subject or peer of a row; `moments` is the dtype in which `jax-half` keeps them."""
+    if isinstance(variant, Peer):
+        return _of_peer(name, variant)
     makers: dict[str, Callable[[], Implementation]] = {
         "jax": lambda: in_jax.ours(algorithm, variant),
         "jax-half": lambda: in_jax.ours(algorithm, variant, moments=moments),
@@ -51,8 +57,20 @@ def make(name: str, algorithm: str, variant: Variant, moments: str = "") -> Impl
     return makers[name]()
 
 
+def _of_peer(name: str, peer: Peer) -> Implementation:
+    if name == peer.subject:
+        return in_jax.in_dialect(peer)
+    if name == "optax":
+        return in_jax.peer_in_optax(peer)
+    if name == "keras":
+        return InKeras(peer)
+    return InSource(peer) if name.endswith("-source") else InTorchPeer(peer)
+
+
 def leader_of(algorithm: str, variant: Variant) -> str:
     """Whose states are stepped from: torch's fused mode has numbers where its float16 has NaN."""
+    if isinstance(variant, Peer):
+        return variant.subject
     if variant.nesterov:
         return "jax"
     modes = torch_modes(ALGORITHMS[algorithm])

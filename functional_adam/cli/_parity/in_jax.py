@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -9,8 +10,10 @@ import numpy as np
 import optax
 
 from functional_adam import ALGORITHMS, Algorithm
+from functional_adam.dialects import DIALECTS
 
 from .inputs import Leaves, State, numpy_dtype
+from .peers import RATE, Peer
 from .rows import Variant, hyperparameters
 
 
@@ -42,6 +45,19 @@ def theirs(algorithm: str, variant: Variant) -> InJax:
         parts.append(optax.add_decayed_weights(decay))
     make = getattr(optax, found.optax.name)
     return InJax(found, optax.chain(*parts, make(**h, **options)))
+
+
+def in_dialect(peer: Peer) -> InJax:
+    """Our transformation in a dialect, with the dialect's own defaults for what is not given."""
+    found = ALGORITHMS[peer.algorithm]
+    dialect = dataclasses.replace(DIALECTS[peer.dialect], **peer.knobs)
+    return InJax(found, found.make(**{"learning_rate": RATE, **peer.ours}, dialect=dialect))
+
+
+def peer_in_optax(peer: Peer) -> InJax:
+    """The function of optax that a peer names, called as it is."""
+    make = getattr(optax, peer.theirs)
+    return InJax(ALGORITHMS[peer.algorithm], make(RATE, **peer.options))
 
 
 class InJax:

@@ -16,6 +16,7 @@ from . import figures
 from .figures import Figures
 from .implementations import Implementation, double_precision, leader_of, make, on_the_host
 from .inputs import Leaves, State, beginning, gradients
+from .peers import Peer
 from .rows import HALVES, Row, Variant, torch_modes
 
 
@@ -54,10 +55,11 @@ def groups(rows: Iterable[Row]) -> list[list[Row]]:
 def measure(rows: list[Row], sizes: Sizes, done: Callable[[Row], None], jobs: int = 1) -> Table:
     """Figures of every row, in the order of the rows, by so many processes.
 
-    `done` is called with the first row of each of the `groups` when that is measured.
+    A row whose framework is not installed has none. `done` is called with the first row of each of
+    the `groups` when that is measured.
     """
-    table: Table = {}
-    for found in _each(groups(rows), sizes, jobs):
+    table: Table = {row: {} for row in rows if row.missing}
+    for found in _each(groups(row for row in rows if not row.missing), sizes, jobs):
         table |= found
         done(next(iter(found)))
     return {row: table[row] for row in rows}
@@ -124,9 +126,11 @@ def _from_the_same_state(
 
 def _free(algorithm: str, variant: Variant, rows: list[Row], sizes: Sizes) -> dict[Row, Figures]:
     """Where every implementation gets to, each on its own way."""
-    names = {name for row in rows for name in (row.subject, row.against)} | {"reference"}
-    if not variant.nesterov:
-        names |= {f"torch-{mode}" for mode in torch_modes(ALGORITHMS[algorithm])}
+    names = {name for row in rows for name in (row.subject, row.against)}
+    if not isinstance(variant, Peer):
+        names.add("reference")
+        if not variant.nesterov:
+            names |= {f"torch-{mode}" for mode in torch_modes(ALGORITHMS[algorithm])}
     begin = functools.partial(beginning, ALGORITHMS[algorithm], size=sizes.free)
     dtypes = _dtypes(rows)
     origin = figures.double(begin(dtypes).params)
@@ -148,6 +152,8 @@ def _apart(row: Row, ends: dict[str, Leaves], origin: Leaves) -> Figures:
         return figures.free(ends[a], ends[b], origin, row.dtype)
 
     f = apart(row.subject, row.against)
+    if "reference" not in ends:
+        return f
     f["truth"] = apart(row.subject, "reference")["free"]
     if row.against != "reference":
         f["truth_other"] = apart(row.against, "reference")["free"]

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
-import numpy as np
-
 from .bounds import broken, held
+from .cells import groups, of, text, worst
+from .dialects_report import dialects_as_markdown
 from .figures import Figures
 from .measure import Sizes, Table
 from .rows import Row
@@ -38,14 +37,14 @@ def as_lines(table: Table, *, full: bool) -> list[str]:
     """The table in lines of 100 columns: one for all options of a pair, or one for each."""
     lines = [*_LEGEND.splitlines(), "", " " * 29 + "".join(f"{title:>8}" for title in _COLUMNS)]
     shown = None
-    for (*heading, pair), rows in _groups(table, lambda row: _key(row, full=full)).items():
+    for (*heading, pair), rows in groups(table, lambda row: _key(row, full=full)).items():
         if heading != shown:
             shown = heading
             options = "" if full else f", sets of options: {len({row.variant for row in rows})}"
             lines.append(" ".join(heading) + options)
-        figures = _worst([table[row] for row in rows])
-        cells = (_text(_of(figures, names)) for names in _COLUMNS.values())
-        numbers = "".join(f"{cell:>8}" for cell in cells)
+        figures = worst([table[row] for row in rows])
+        cells = (text(of(figures, names)) for names in _COLUMNS.values())
+        numbers = "".join(f"{cell:>8}" for cell in cells) if figures else ""
         lines.append(f" {pair:<28}{numbers} {_verdict(table, rows)}")
     return lines
 
@@ -62,7 +61,8 @@ def as_json(table: Table, sizes: Sizes) -> str:
             "against": row.against,
             "figures": {name: _jsonable(value) for name, value in figures.items()},
             "bounds": held(row, figures),
-            "within": not broken(row, figures),
+            "within": None if row.missing else not broken(row, figures),
+            "not_installed": row.missing,
         }
         for row, figures in table.items()
     ]
@@ -91,12 +91,17 @@ _NOTE = """
 
 
 def as_markdown(table: Table) -> str:
-    """A line for each algorithm."""
+    """A line for each algorithm; where dialects were measured, a second table with theirs."""
+    dialects = {row: table[row] for row in table if row.in_dialect}
+    plain = {row: table[row] for row in table if row not in dialects}
+    if dialects and not plain:
+        return dialects_as_markdown(dialects)
     lines = ["| " + " | ".join(_HEADS) + " |", "|---" + "|---:" * (len(_HEADS) - 1) + "|"]
-    for (name,), rows in _groups(table, lambda row: (row.algorithm,)).items():
-        cells = (f"`{name}`", *_headline(table, rows))
+    for (name,), rows in groups(plain, lambda row: (row.algorithm,)).items():
+        cells = (f"`{name}`", *_headline(plain, rows))
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n" + _NOTE + "\n"
+    first = "\n".join(lines) + "\n" + _NOTE + "\n"
+    return first + "\n" + dialects_as_markdown(dialects) if dialects else first
 
 
 def _headline(table: Table, rows: list[Row]) -> list[str]:
@@ -104,44 +109,34 @@ def _headline(table: Table, rows: list[Row]) -> list[str]:
 
     def figures(subject: str, against: str) -> Figures:
         pair = (subject, against)
-        return _worst(
+        return worst(
             [table[r] for r in rows if (r.subject, r.against) == pair and r.dtype == "float32"]
         )
 
-    bridge = _worst([table[row] for row in rows if row.subject.startswith("bridge")])
+    bridge = worst([table[row] for row in rows if row.subject.startswith("bridge")])
     has_fused = any(row.against == "torch-fused" for row in rows)
     ours = figures("jax", "torch-fused" if has_fused else "torch-foreach")
-    off = _of(ours, ("p_off",))
+    off = of(ours, ("p_off",))
     return [
-        _text([value for name, value in bridge.items() if name.endswith("_off")]),
-        _text(_of(ours, ("mu_ulp", "nu_ulp", "nu_max_ulp"))),
-        _text(_of(ours, ("p_ulp",))),
+        text([value for name, value in bridge.items() if name.endswith("_off")]),
+        text(of(ours, ("mu_ulp", "nu_ulp", "nu_max_ulp"))),
+        text(of(ours, ("p_ulp",))),
         _percent(off),
-        _text(_of(figures("jax", "torch-single"), ("free",))),
-        _text(_of(figures("torch-fused", "torch-single"), ("free",))),
-        _text(_of(figures("optax", "torch-single"), ("free",))),
+        text(of(figures("jax", "torch-single"), ("free",))),
+        text(of(figures("torch-fused", "torch-single"), ("free",))),
+        text(of(figures("optax", "torch-single"), ("free",))),
     ]
 
 
 def _key(row: Row, *, full: bool) -> tuple[str, ...]:
     options = (row.variant.name,) if full else ()
-    return (row.algorithm, *options, row.dtype, f"{row.subject}/{row.against}")
-
-
-def _groups(rows: Iterable[Row], key: Callable[[Row], tuple[str, ...]]) -> dict:
-    found: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        found.setdefault(key(row), []).append(row)
-    return found
-
-
-def _worst(many: list[Figures]) -> Figures:
-    """The largest of each figure; one that is no number is worse than all others."""
-    names = dict.fromkeys(name for figures in many for name in figures)
-    return {name: float(np.max([f[name] for f in many if name in f])) for name in names}
+    subject = "jax-*" if row.in_dialect else row.subject
+    return (row.algorithm, *options, row.dtype, f"{subject}/{row.against}")
 
 
 def _verdict(table: Table, rows: list[Row]) -> str:
+    if any(row.missing for row in rows):
+        return f"not installed: pip install 'functional_adam[{rows[0].missing}]'"
     if any(broken(row, table[row]) for row in rows):
         return "BEYOND"
     return "ok" if any(held(row, table[row]) for row in rows) else "."
@@ -152,22 +147,6 @@ def _percent(off: list[float]) -> str:
     if not off:
         return "-"
     return f"{100 * (1 - off[0]):.3f}%" if off[0] else "100%"
-
-
-def _of(figures: Figures, names: tuple[str, ...]) -> list[float]:
-    return [figures[name] for name in names if name in figures]
-
-
-def _text(values: list[float]) -> str:
-    """The largest, in at most seven characters; a dash where nothing was measured."""
-    if not values:
-        return "-"
-    value = float(np.max(values))
-    if not math.isfinite(value):
-        return f"{value}"
-    if value == 0 or 0.01 <= value < 1000:
-        return f"{value:.3g}"
-    return f"{value:.1e}"
 
 
 def _jsonable(value: float) -> float | str:

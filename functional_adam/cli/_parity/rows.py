@@ -5,51 +5,20 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
 from functional_adam import ALGORITHMS, Algorithm
 
-DTYPES = ("float32", "float64", "bfloat16", "float16")
-HALVES = ("bfloat16", "float16")
+from .peers import Peer
+from .peers_live import LIVE
+from .peers_source import SOURCES
+from .variants import COMMON, DECAY, DTYPES, HALVES, VARIANTS, Variant
 
-
-@dataclasses.dataclass(frozen=True)
-class Variant:
-    """One set of options.
-
-    Attributes:
-        name: as in the names of rows.
-        hyperparameters: by our names; the others are in `COMMON`.
-        maximize: ascend.
-        nesterov: look ahead; torch's classes cannot.
-        free: dtypes in which it also runs freely.
-    """
-
-    name: str
-    hyperparameters: Mapping[str, float] = dataclasses.field(default_factory=dict, hash=False)
-    maximize: bool = False
-    nesterov: bool = False
-    free: tuple[str, ...] = ()
-
-
-COMMON = dict(learning_rate=1e-3, b1=0.9, b2=0.999, eps=1e-8, momentum_decay=4e-3)
-DECAY = {"none": 0.0, "coupled": 0.0, "decoupled": 1e-2}
-
-VARIANTS = (
-    Variant("plain", free=DTYPES),
-    Variant("weight_decay", {"weight_decay": 0.1}, free=("float32",)),
-    Variant("maximize", maximize=True),
-    Variant("eps=1e-2", {"eps": 1e-2}),
-    Variant("b2=.95", {"b2": 0.95}, free=("float32", "float64")),
-    Variant("b2=.99999", {"b2": 0.99999}, free=("float32", "float64")),
-    # Below one half, lerp has its other branch: it starts from the gradient.
-    Variant("b1=.3", {"b1": 0.3}),
-    Variant("momentum_decay=.5", {"momentum_decay": 0.5}),
-    Variant("nesterov", nesterov=True),
-)
+PEERS = (*LIVE, *SOURCES)
+"""Every dialect against every framework, in the order of the table."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +27,10 @@ class Row:
 
     Attributes:
         subject: `jax` (moments float32 or wider), `jax-half` (moments in the dtype),
-            `bridge-single`, `bridge-foreach`; or a peer, shown beside ours, without bounds.
-        against: `torch-single`, `torch-foreach`, `torch-fused`, `optax` or `reference`.
+            `bridge-single`, `bridge-foreach`; a peer, shown beside ours, without bounds; or
+            `jax-<dialect>`, ours in a dialect.
+        against: `torch-single`, `torch-foreach`, `torch-fused`, `optax` or `reference`; of a
+            dialect the framework that speaks it, or its source, `<framework>-source`.
     """
 
     algorithm: str
@@ -73,6 +44,16 @@ class Row:
         """Name in the table, the parts separated by slashes."""
         parts = (self.algorithm, self.variant.name, self.dtype, self.subject, self.against)
         return "/".join(parts)
+
+    @property
+    def in_dialect(self) -> bool:
+        """Whether ours is held to the framework that speaks its dialect."""
+        return isinstance(self.variant, Peer)
+
+    @property
+    def missing(self) -> str | None:
+        """The extra that installs what it is compared with, where that is not installed."""
+        return self.variant.missing if isinstance(self.variant, Peer) else None
 
 
 def hyperparameters(algorithm: Algorithm, variant: Variant) -> dict[str, Any]:
@@ -89,7 +70,7 @@ def torch_modes(algorithm: Algorithm) -> tuple[str, ...]:
 
 def every_row() -> list[Row]:
     """All rows, in the order of the table."""
-    return [
+    plain = [
         Row(name, variant, dtype, subject, against)
         for name, algorithm in ALGORITHMS.items()
         for variant in VARIANTS
@@ -97,6 +78,12 @@ def every_row() -> list[Row]:
         for dtype in DTYPES
         for subject, against in _pairs(algorithm, variant, dtype)
     ]
+    dialects = [
+        Row(peer.algorithm, peer, dtype, peer.subject, peer.framework)
+        for peer in PEERS
+        for dtype in peer.dtypes
+    ]
+    return plain + dialects
 
 
 def select(rows: Iterable[Row], patterns: Iterable[str]) -> list[Row]:
