@@ -105,3 +105,10 @@ def codecs(moments: Moments) -> tuple[Codec, Codec] | None:
     raise ValueError(
         f"moments must be {', '.join(map(repr, _NAMED))} or a pair of Codec, got {moments!r}"
     )
+
+
+def decoded_second_moment(code: Any, shape: tuple[int, ...]) -> jax.Array:
+    """Float32 second moment of a leaf, of one of the named ways to store it."""
+    if isinstance(code, _int8.Int8):
+        return _int8.decode(code, shape, signed=False)
+    return jnp.asarray(code).astype(jnp.float32)

@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import optax
 
 from . import _check
-from ._numerics import rounded
 
 # Rounding of the moments may exceed the bound by some units in the last place.
 _SLACK = 1 + 1e-5
@@ -145,17 +144,20 @@ def _look_ahead_bound(one_minus_b1, b2, one_minus_b2, t, b, a):
 
 def _geometric(q, t):
     """``1 + q + ... + q**(t - 1)`` in float32, for q >= 0; its digits do not cancel near q = 1."""
-    q = jnp.asarray(rounded(q), jnp.float32)
-    rate = jnp.log(_positive(q))
+    rate = _log(q)
     near = jnp.abs(rate * t) < 1e-4
     safe = jnp.where(near, 1.0, rate)
     return jnp.where(near, t * (1 + rate * (t - 1) / 2), jnp.expm1(safe * t) / jnp.expm1(safe))
 
 
 def _positive(x):
-    return jnp.maximum(x, 1e-30)
+    return max(x, 1e-30) if isinstance(x, float) else jnp.maximum(x, 1e-30)
+
+
+def _log(x):
+    x = _positive(x)
+    return math.log(x) if isinstance(x, float) else jnp.log(jnp.asarray(x, jnp.float32))
 
 
 def _one_minus_power(b, t):
-    rate = math.log(b) if isinstance(b, float) and b > 0 else jnp.log(_positive(b))
-    return -jnp.expm1(t * rate)
+    return -jnp.expm1(t * _log(b))

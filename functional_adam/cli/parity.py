@@ -38,6 +38,15 @@ def parity(
         bool, typer.Option(help="Only dialects against the frameworks that speak them.")
     ] = False,
     full: Annotated[bool, typer.Option(help="A line for every row of the table.")] = False,
+    forgetting: Annotated[
+        bool, typer.Option(help="Instead: does the second moment decay after gradients shrink?")
+    ] = False,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --forgetting: package:Class or package:Class@bfloat16; repeatable."
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the rows here; - for stdout.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Write a line per algorithm here; - for stdout.")
@@ -50,6 +59,12 @@ def parity(
     A row is algorithm/options/dtype/subject/against. Exit status: 0 all rows are within their
     bounds, 1 one is beyond, 2 wrong usage, 130 interrupted.
     """
+    if against and not forgetting:
+        typer.echo("--against goes with --forgetting", err=True)
+        raise typer.Exit(2)
+    if forgetting:
+        _forgetting(against or [], json=json, markdown=markdown)
+        return
     need("torch")
     plain = ["*/plain/*"] if quick and not dialects else []
     rows = _rows(only or plain, dialects=dialects)
@@ -123,6 +138,28 @@ def _print(lines: list[str]) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     for line in lines:
         console.print(line, style="bold red" if line.endswith("BEYOND") else None)
+
+
+def _forgetting(against: list[str], *, json: Path | None, markdown: Path | None) -> None:
+    from ._parity.forgetting_rows import as_json, as_lines, as_markdown, measure, ours, peer
+
+    peers = []
+    for spec in against:
+        try:
+            peers.append(peer(spec))
+        except ValueError as error:
+            typer.echo(f"--against {spec}: {error}", err=True)
+            raise typer.Exit(2) from None
+    try:
+        results = measure(ours() + peers, lambda name: typer.echo(f"measured: {name}", err=True))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    if STDOUT not in (json, markdown):
+        _print(as_lines(results))
+    write(json, lambda: as_json(results))
+    write(markdown, lambda: as_markdown(results))
+    if any(result.within is False for result in results):
+        raise typer.Exit(1)
 
 
 def _judge(table: Table) -> None:
