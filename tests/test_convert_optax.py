@@ -26,10 +26,6 @@ def _chain(adamw):
     )
 
 
-def _adam(learning_rate, b1):
-    return fa.adam(learning_rate, b1=b1)
-
-
 PAIRS = {
     "adam": (optax.adam(1e-2, b1=0.8), fa.adam(1e-2, b1=0.8)),
     "adamw": (optax.adamw(RATE, weight_decay=0.1), fa.adamw(RATE, weight_decay=0.1)),
@@ -48,7 +44,7 @@ PAIRS = {
     ),
     "inject": (
         optax.inject_hyperparams(optax.adam)(RATE, b1=0.8),
-        optax.inject_hyperparams(_adam)(RATE, b1=0.5),
+        optax.inject_hyperparams(fa.adam)(RATE, b1=0.5),
     ),
     "multi_steps": (
         optax.MultiSteps(optax.adam(1e-2), 3).gradient_transformation(),
