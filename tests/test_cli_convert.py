@@ -71,6 +71,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
+@pytest.mark.filterwarnings("ignore::functional_adam.PrecisionWarning")
 def test_torch_to_safetensors_to_orbax_to_torch(tmp_path, dtype):
     (tmp_path / "names").write_text("\n".join(FULL))
     for algorithm, name, options in KINDS:
