@@ -1,0 +1,95 @@
+"""Which parameter a leaf of an optimizer's state belongs to, and how both are cut across a mesh."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import PartitionSpec
+
+from ._placement import axis_size
+
+Path = tuple[Any, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Two shardings of one parameter: its own, and that of its gradient, state and step."""
+
+    shape: tuple[int, ...]
+    own: PartitionSpec
+    state: PartitionSpec
+
+
+def owner(path: Path, shape: tuple[int, ...], params: Mapping[Path, tuple[int, ...]]) -> Any:
+    """Path of the parameter within the path of a leaf of the state; None: it has no parameter.
+
+    Chains, masks, partitions and wrappers put keys before it, codes of moments put keys behind it.
+    The longest wins, then the last: a parameter may be called 0, and so may a part of a chain.
+    """
+    for length in sorted({len(own) for own in params}, reverse=True):
+        for start in reversed(range(len(path) - length + 1)):
+            found = path[start : start + length]
+            if found in params and _belongs(shape, params[found]):
+                return found
+    return None
+
+
+def cut(
+    shape: tuple[int, ...],
+    own: PartitionSpec,
+    mesh: Any,
+    axes: tuple[str, ...],
+    members: Iterable[tuple[int, ...]],
+) -> Cut:
+    """Cut a parameter's state along one dimension that divides evenly; not at all if none does.
+
+    Args:
+        shape: of the parameter.
+        own: its sharding.
+        mesh: of both.
+        axes: mesh axes to cut across; one that the parameter uses already leaves it as it is.
+        members: shapes of all of its state, which are cut alike.
+    """
+    entries: list[Any] = [*own, *[None] * (len(shape) - len(own))]
+    used = {name for entry in entries for name in names(entry)}
+    alike = [shape, *(member for member in members if len(member) == len(shape))]
+    # A free dimension first; then the first, where a shard is one piece of memory.
+    for d in sorted(range(len(shape)), key=lambda d: entries[d] is not None):
+        both = (*names(entries[d]), *axes)
+        size = math.prod(mesh.shape[name] for name in both)
+        if not used & {*axes} and all(member[d] % size == 0 for member in alike):
+            entries[d] = both if len(both) > 1 else both[0]
+            return Cut(shape, own, PartitionSpec(*entries))
+    return Cut(shape, own, own)
+
+
+def fitted(spec: PartitionSpec, shape: tuple[int, ...], mesh: Any) -> PartitionSpec:
+    """The spec for an array of fewer elements: without what does not divide it."""
+    return PartitionSpec(
+        *(
+            entry if size % axis_size(mesh, entry) == 0 else None
+            for entry, size in zip(spec, shape, strict=False)
+        )
+    )
+
+
+def shapes(tree: Any) -> dict[Path, tuple[int, ...]]:
+    """Path of every leaf -> its shape."""
+    return {path: jnp.shape(x) for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
+def _belongs(shape, of):
+    # Blocks are fewer than elements, but as many dimensions.
+    return len(shape) == len(of) and all(
+        own == 0 or (size and own % size == 0) for size, own in zip(shape, of, strict=True)
+    )
+
+
+def names(entry: Any) -> tuple[str, ...]:
+    """Mesh axes of an entry of a PartitionSpec."""
+    return entry if isinstance(entry, tuple) else () if entry is None else (entry,)
