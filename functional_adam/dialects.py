@@ -153,6 +153,8 @@ class Dialect:
                 filled[name] = getattr(self, name)
                 if filled[name] is None:
                     raise ValueError(f"{self.name} has no default {name}: give {name}=...")
+        if "eps_root" in filled and filled["eps_root"] is None:
+            filled["eps_root"] = 0.0
         if not self.eps_root:
             root = filled.pop("eps_root", 0.0)
             if not (isinstance(root, int | float) and root == 0):

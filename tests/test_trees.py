@@ -56,6 +56,7 @@ def test_python_and_numpy_leaves(case):
 
 
 @short
+@pytest.mark.filterwarnings("ignore::functional_adam.PrecisionWarning")
 def test_moments_are_kept_where_asked(case):
     algorithm = fa.ALGORITHMS[case.algorithm]
     tx = algorithm.make(1e-2, mu_dtype=jnp.bfloat16, nu_dtype="float16")

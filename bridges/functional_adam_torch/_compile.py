@@ -45,12 +45,13 @@ class Kernel:
 
     def __init__(self, formula: Formula, k: Any, dtype: torch.dtype, device: torch.device):
         program = _program(formula, type(k), tuple(_kind(x) for x in k), dtype)
-        self._run = torch.compile(program, dynamic=True, fullgraph=True, options=_OPTIONS)
         columns = 2 + len(formula.algorithm.rule.moments)
         scalars = pack(k, 1.0, device)
-        # A compiler that fails must not fail in the middle of a step; what it warns of is its own.
+        # A compiler that fails must not fail in the middle of a step; what it warns of, already
+        # when it is imported, is its own.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            self._run = torch.compile(program, dynamic=True, fullgraph=True, options=_OPTIONS)
             self(scalars, [torch.zeros(_SHOWN, dtype=dtype, device=device) for _ in range(columns)])
 
     def __call__(self, scalars: Tensor, columns: list[Tensor]) -> None:

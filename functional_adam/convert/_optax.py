@@ -44,7 +44,11 @@ def from_optax(state: Any, like: Any = None) -> Any:
                 f"state holds {len(found)} states of Adam, not one: pass like=tx.init(params)"
             )
         own = moments.fields(found[0])
-        makes = [kind for kind in moments.OURS if set(kind._fields) == own.keys()]
+        makes = [
+            kind
+            for kind in moments.OURS
+            if set(kind._fields) - kind._field_defaults.keys() == own.keys()
+        ]
         if not makes:
             raise ValueError(f"no state of ours has the fields {', '.join(own)}")
         return makes[0](**own)

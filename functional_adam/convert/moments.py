@@ -57,8 +57,11 @@ def adam_states(state: Any) -> list[Any]:
 
 
 def fields(node: Any) -> dict[str, Any]:
-    """Fields of a state of Adam."""
-    return dict(node) if isinstance(node, dict) else node._asdict()
+    """Fields of a state of Adam; without the seed that only coded moments have."""
+    own = dict(node) if isinstance(node, dict) else node._asdict()
+    if own.get("seed") is None:
+        own.pop("seed", None)
+    return own
 
 
 def read(state: Any) -> dict[str, Moments]:

@@ -107,7 +107,7 @@ def scale_by_adam(
     b1: Hyperparameter = 0.9,
     b2: Hyperparameter | None = None,
     eps: Hyperparameter | None = None,
-    eps_root: Hyperparameter = 0.0,
+    eps_root: Hyperparameter | None = None,
     nesterov: bool = False,
     moments: Moments = "float32",
     mu_dtype: Any = None,
@@ -130,7 +130,7 @@ def adam(
     b1: Hyperparameter = 0.9,
     b2: Hyperparameter | None = None,
     eps: Hyperparameter | None = None,
-    eps_root: Hyperparameter = 0.0,
+    eps_root: Hyperparameter | None = None,
     weight_decay: Hyperparameter = 0.0,
     mask: Mask = None,
     maximize: bool = False,
@@ -155,7 +155,7 @@ def adam(
         b2: decay rate of the second moment, in [0, 1); None: the dialect's, torch 0.999.
         eps: added to the denominator, in torch after the root and its correction; in float32 at
             least. None: the dialect's, torch 1e-8, Keras 1e-7.
-        eps_root: added inside the root, in dialects that have it (OPTAX).
+        eps_root: added inside the root, in dialects that have it (OPTAX); None: 0.
         weight_decay: L2 coefficient, added to the gradient before the moments see it; in some
             dialects (KERAS) it acts as `adamw`'s.
         mask: which leaves decay: a tree of bools, a prefix of one, or params -> such a tree.

@@ -19,7 +19,7 @@ def adamw(
     b1: Hyperparameter = 0.9,
     b2: Hyperparameter | None = None,
     eps: Hyperparameter | None = None,
-    eps_root: Hyperparameter = 0.0,
+    eps_root: Hyperparameter | None = None,
     weight_decay: Hyperparameter | None = None,
     base_learning_rate: Hyperparameter | None = None,
     mask: Mask = None,

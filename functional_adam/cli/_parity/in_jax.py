@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import Any
 
 import jax
 import numpy as np
 import optax
 
-from functional_adam import ALGORITHMS, Algorithm
+from functional_adam import ALGORITHMS, Algorithm, PrecisionWarning
 from functional_adam.dialects import DIALECTS
 
 from .inputs import Leaves, State, numpy_dtype
@@ -25,7 +26,10 @@ def ours(algorithm: str, variant: Variant, *, moments: str | None = None) -> InJ
         options["nesterov"] = True
     if moments is not None:
         options |= dict(mu_dtype=moments, nu_dtype=moments)
-    return InJax(found, found.make(**hyperparameters(found, variant), **options))
+    with warnings.catch_warnings():
+        # That such moments cannot decay is known: torch keeps them so.
+        warnings.simplefilter("ignore", PrecisionWarning)
+        return InJax(found, found.make(**hyperparameters(found, variant), **options))
 
 
 def theirs(algorithm: str, variant: Variant) -> InJax:
