@@ -9,65 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import sharding_cases as cases
 from cases import CASES, OTHER_PROGRAM, assert_close, assert_equal
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from sharding_cases import SPECS, TYPES, WHOLE
 
 import functional_adam as fa
 
-AUTO, EXPLICIT = AxisType.Auto, AxisType.Explicit
-TYPES = {"auto": (AUTO, AUTO), "explicit": (EXPLICIT, EXPLICIT), "mixed": (EXPLICIT, AUTO)}
-SPECS = {"w": P("data", "model"), "b": P("model")}
-WHOLE = {"w": P(), "b": P()}
-
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs eight (virtual) devices")
 each_type = pytest.mark.parametrize("types", TYPES.values(), ids=list(TYPES))
-
-
-def _mesh(types):
-    return jax.make_mesh((4, 2), ("data", "model"), axis_types=types)
-
-
-def _start(dtype=jnp.float32, shape=(64, 512)):
-    rng = np.random.default_rng(0)
-    draw = lambda shape: jnp.asarray(rng.standard_normal(shape), dtype)  # noqa: E731
-    return {"w": draw(shape), "b": draw(shape[1:])}
-
-
-def _gradients(t, like):
-    rng = np.random.default_rng((1, t))
-    return jax.tree.map(lambda p: jnp.asarray(rng.standard_normal(p.shape), p.dtype), like)
-
-
-def _put(tree, mesh, specs):
-    return jax.device_put(tree, jax.tree.map(lambda s: NamedSharding(mesh, s), specs))
-
-
-def _step(tx):
-    @jax.jit
-    def step(p, state, g):
-        updates, state = tx.update(g, state, p)
-        return optax.apply_updates(p, updates), state
-
-    return step
-
-
-def _train(step, p, state, put=lambda x: x, steps=2):
-    like = jax.device_get(p)
-    for t in range(steps):
-        p, state = step(p, state, put(_gradients(t, like)))
-    return p, state
-
-
-def _master(moments="float32", bits=32):
-    return fa.with_master(fa.adamw(1e-2, moments=moments), bits=bits)
-
-
-@functools.cache
-def _alone(moments, bits):
-    """What one device computes."""
-    p, tx = _start(jnp.bfloat16), _master(moments, bits)
-    return jax.device_get(_train(_step(tx), p, tx.init(p)))
 
 
 def _held(x):
@@ -78,27 +29,26 @@ def _held(x):
 @each_type
 def test_state_is_where_the_parameters_are(types):
     """Bit for bit what one device computes, with no message, from either init."""
-    mesh = _mesh(types)
-    put = functools.partial(_put, mesh=mesh, specs=SPECS)
-    p, tx = put(_start(jnp.bfloat16)), _master("int8", 24)
+    mesh = cases.mesh(types)
+    put = functools.partial(cases.put, mesh=mesh, specs=SPECS)
+    p, tx = put(cases.start(jnp.bfloat16)), cases.master("int8", 24)
     states = jax.jit(tx.init)(p), tx.init(p)
     for state in states:
         for tree in (state.low, state.inner.mu, state.inner.nu):
             for name, spec in SPECS.items():
                 for x in jax.tree.leaves(tree[name]):
                     assert x.sharding.is_equivalent_to(NamedSharding(mesh, spec), x.ndim)
-    step = _step(tx)
-    end = _train(step, p, states[0], put)
-    assert_equal(jax.device_get(end), _alone("int8", 24))
-    for before, after in zip(jax.tree.leaves((p, states[0])), jax.tree.leaves(end), strict=True):
-        assert after.sharding.is_equivalent_to(before.sharding, before.ndim)
-    assert not fa.collectives(step.lower(p, states[0], p).compile())
+    step = cases.step(tx).lower(p, states[0], p).compile()
+    # It takes nothing that is sharded otherwise: what a step returns is where it was.
+    end = cases.train(step, p, states[0], put)
+    assert_equal(jax.device_get(end), cases.alone("int8", 24))
+    assert not fa.collectives(step)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_algorithm_on_explicit_axes(case):
     """Types are checked when a step is traced: nothing needs to be compiled."""
-    with jax.set_mesh(_mesh(TYPES["explicit"])) as _:
+    with jax.set_mesh(cases.mesh(TYPES["explicit"])) as _:
         p = {"w": jax.ShapeDtypeStruct((8, 4), jnp.float32, sharding=_spec("data", "model"))}
         tx = case.make()
         state = jax.eval_shape(tx.init, p)
@@ -112,14 +62,11 @@ def _spec(*axes):
 
 
 @each_type
-@pytest.mark.parametrize("moments", ["float32", "int8"])
-def test_zero1_gathers_each_weight_once(types, moments):
+def test_zero1_gathers_each_weight_once(types):
     """Bit for bit what one device computes; one all-gather a leaf, in the weights' 16 bits."""
-    if (types, moments) == (TYPES["mixed"], "float32"):
-        pytest.skip("nothing that int8 does not have")
-    mesh = _mesh(types)
-    put = functools.partial(_put, mesh=mesh, specs=WHOLE)
-    p, inner = put(_start(jnp.bfloat16)), _master(moments, 24)
+    mesh = cases.mesh(types)
+    put = functools.partial(cases.put, mesh=mesh, specs=WHOLE)
+    p, inner = put(cases.start(jnp.bfloat16)), cases.master("int8", 24)
     tx = fa.zero1(inner, mesh)
     state, plain = jax.jit(tx.init)(p), inner.init(p)
     rows = NamedSharding(mesh, P("data"))
@@ -128,14 +75,13 @@ def test_zero1_gathers_each_weight_once(types, moments):
     # The vector is small and stays whole, as the scalars do.
     small = 512 * (1 + 4 + 4) + 5 * 4
     assert _held(state) - small == pytest.approx((_held(plain) - small) / 4, abs=16)
-    step = _step(tx)
-    q, after = _train(step, p, state, put)
-    assert_equal(jax.device_get((q, after)), _alone(moments, 24))
+    step = cases.step(tx).lower(p, state, p).compile()
+    q, after = cases.train(step, p, state, put)
+    assert_equal(jax.device_get((q, after)), cases.alone("int8", 24))
     assert all(x.sharding.is_fully_replicated for x in jax.tree.leaves(q))
     assert _held(after) == _held(state)
-    compiled = step.lower(p, state, p).compile()
-    assert fa.collectives(compiled) == {"all-gather": 1}
-    assert "u16[64,512]" in _line(compiled, "all-gather")
+    assert fa.collectives(step) == {"all-gather": 1}
+    assert "u16[64,512]" in _line(step, "all-gather")
 
 
 def _line(compiled, name):
@@ -145,9 +91,9 @@ def _line(compiled, name):
 
 def test_zero1_in_data_parallel_training_and_in_turn_with_tensor_parallel():
     """The gradients' sum, and the updates back; a stock chain, a norm over all of it."""
-    mesh = _mesh(TYPES["auto"])
+    mesh = cases.mesh(TYPES["auto"])
     specs = {"w": P(None, "model"), "b": P("model")}
-    p = _put(_start(), mesh, specs)
+    p = cases.put(cases.start(), mesh, specs)
     inner = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-2))
     tx = fa.zero1(inner, mesh, specs=specs)
     x = jax.device_put(np.ones((16, 64), np.float32), NamedSharding(mesh, P("data")))
@@ -185,8 +131,8 @@ def _is_adam(x):
 
 
 def test_zero1_without_jit():
-    mesh, inner = _mesh(TYPES["auto"]), fa.scale_by_adam()
-    p = _put({"w": _start()["w"]}, mesh, {"w": P()})
+    mesh, inner = cases.mesh(TYPES["auto"]), fa.scale_by_adam()
+    p = cases.put({"w": cases.start()["w"]}, mesh, {"w": P()})
     tx = fa.zero1(inner, mesh)
     updates, state = tx.update(p, tx.init(p))
     assert state.nu["w"].sharding.is_equivalent_to(NamedSharding(mesh, P("data")), 2)
@@ -195,8 +141,8 @@ def test_zero1_without_jit():
 
 
 def test_zero1_on_explicit_axes_that_say_where_parameters_are():
-    mesh, own = _mesh(TYPES["explicit"]), {"w": P("model")}
-    p = _put({"w": _start()["w"]}, mesh, own)
+    mesh, own = cases.mesh(TYPES["explicit"]), {"w": P("model")}
+    p = cases.put({"w": cases.start()["w"]}, mesh, own)
     tx = fa.zero1(fa.scale_by_adam(), mesh)
     updates, state = jax.jit(tx.update)(p, jax.jit(tx.init)(p))
     assert updates["w"].sharding.is_equivalent_to(NamedSharding(mesh, own["w"]), 2)
@@ -206,7 +152,7 @@ def test_zero1_on_explicit_axes_that_say_where_parameters_are():
 
 
 def test_zero1_leaves_what_it_cannot_cut_and_says_so():
-    mesh = _mesh(TYPES["auto"])
+    mesh = cases.mesh(TYPES["auto"])
     p = {"odd": jnp.ones((65, 513)), "none": None, "blocks": jnp.ones(4096 + 128)}
     tx = fa.zero1(fa.adamw(1e-2, moments="int8"), mesh)
     with pytest.warns(UserWarning, match=r"whole on every device: 4 devices divide no dimension"):
@@ -217,7 +163,7 @@ def test_zero1_leaves_what_it_cannot_cut_and_says_so():
         state = tx.init({"blocks": p["blocks"]})
     # No gradient, no update, and no step for its state.
     q = {"w": jnp.ones((64, 128), jnp.bfloat16), "none": jnp.ones(3)}
-    tx = fa.zero1(_master(), mesh)
+    tx = fa.zero1(cases.master(), mesh)
     state = tx.init(q)
     updates, after = tx.update({"w": q["w"], "none": None}, state, q)
     assert updates["none"] is None
@@ -226,7 +172,7 @@ def test_zero1_leaves_what_it_cannot_cut_and_says_so():
 
 def test_a_state_inside_wrappers_knows_its_parameter():
     """Parameters in a list, whose keys are those of chains; masks and accumulated gradients."""
-    mesh = _mesh(TYPES["auto"])
+    mesh = cases.mesh(TYPES["auto"])
     p = [jnp.ones((64, 128)), jnp.ones((128, 64)), jnp.ones(3)]
     masked = optax.masked(fa.adam(1e-2), [True, False, True])
     tx = fa.zero1(optax.MultiSteps(optax.chain(optax.trace(0.9), masked), 2), mesh)
@@ -242,14 +188,14 @@ def test_a_state_inside_wrappers_knows_its_parameter():
 def test_blocks_that_devices_would_share():
     """Right but slow on automatic axes, refused on explicit ones, cured by smaller blocks."""
     tx, small = (fa.scale_by_adam(moments=m) for m in ("int8", _blocks(32)))
-    like, specs = {"w": _start(shape=(32, 256))["w"]}, {"w": P(None, ("data", "model"))}
-    mesh = _mesh(TYPES["auto"])
-    p = _put(like, mesh, specs)
+    like, specs = {"w": cases.start(shape=(32, 256))["w"]}, {"w": P(None, ("data", "model"))}
+    mesh = cases.mesh(TYPES["auto"])
+    p = cases.put(like, mesh, specs)
     step = jax.jit(lambda g, state: tx.update(g, state)[1].nu["w"])
     assert fa.collectives(step.lower(p, tx.init(p)).compile())
     assert_equal(jax.device_get(step(p, tx.init(p))), step(like, tx.init(like)))
-    mesh = _mesh(TYPES["explicit"])
-    p = _put(like, mesh, specs)
+    mesh = cases.mesh(TYPES["explicit"])
+    p = cases.put(like, mesh, specs)
     with pytest.raises(ValueError, match=r"in blocks of 128, .* share: .* 32 elements each"):
         tx.init(p)
     assert not fa.collectives(jax.jit(small.update).lower(p, small.init(p)).compile())
@@ -262,8 +208,8 @@ def _blocks(block):
 
 
 def test_errors():
-    mesh, tx = _mesh(TYPES["auto"]), fa.adam(1e-2)
-    p = _put(_start(), mesh, SPECS)
+    mesh, tx = cases.mesh(TYPES["auto"]), fa.adam(1e-2)
+    p = cases.put(cases.start(), mesh, SPECS)
     plain = {"w": np.ones((64, 512), np.float32)}
     for act, error, match in (
         (lambda: fa.zero1(tx, mesh, "batch"), ValueError,
