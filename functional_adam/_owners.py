@@ -60,10 +60,10 @@ def cut(
     alike = [shape, *(member for member in members if len(member) == len(shape))]
     # A free dimension first; then the first, where a shard is one piece of memory.
     for d in sorted(range(len(shape)), key=lambda d: entries[d] is not None):
-        both: tuple[str, ...] = (*names(entries[d]), *axes)
+        both = [*names(entries[d]), *axes]
         size = math.prod(mesh.shape[name] for name in both)
         if not used & {*axes} and all(member[d] % size == 0 for member in alike):
-            entries[d] = both if len(both) > 1 else both[0]
+            entries[d] = tuple(both) if len(both) > 1 else both[0]
             return Cut(shape, own, PartitionSpec(*entries))
     return Cut(shape, own, own)
 

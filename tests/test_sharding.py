@@ -161,25 +161,31 @@ def test_zero1_leaves_what_it_cannot_cut_and_says_so():
     with pytest.warns(UserWarning, match=r"params\['blocks'\] of shape \(4224,\)"):
         # 4224 elements divide by four, their 33 blocks do not.
         state = tx.init({"blocks": p["blocks"]})
-    # No gradient, no update, and no step for its state.
-    q = {"w": jnp.ones((64, 128), jnp.bfloat16), "none": jnp.ones(3)}
-    tx = fa.zero1(cases.master(), mesh)
-    state = tx.init(q)
+    # No gradient, no update, and no step for its state; but that is cut where it was whole.
+    q = {name: jnp.ones((64, 128), jnp.bfloat16) for name in ("w", "none")}
+    tx, state = fa.zero1(cases.master(), mesh), cases.master().init(q)
     updates, after = tx.update({"w": q["w"], "none": None}, state, q)
     assert updates["none"] is None
-    assert_equal(after.inner.nu["none"], state.inner.nu["none"])
+    assert_equal(jax.device_get(after.inner.nu["none"]), state.inner.nu["none"])
+    assert after.inner.nu["none"].sharding.is_equivalent_to(NamedSharding(mesh, P("data")), 2)
 
 
 def test_a_state_inside_wrappers_knows_its_parameter():
     """Parameters in a list, whose keys are those of chains; masks and accumulated gradients."""
     mesh = cases.mesh(TYPES["auto"])
-    p = [jnp.ones((64, 128)), jnp.ones((128, 64)), jnp.ones(3)]
+    p, specs = [jnp.ones((64, 128)), jnp.ones((64, 128)), jnp.ones(3)], [P(), P("model"), P()]
     masked = optax.masked(fa.adam(1e-2), [True, False, True])
-    tx = fa.zero1(optax.MultiSteps(optax.chain(optax.trace(0.9), masked), 2), mesh)
+    tx = optax.MultiSteps(optax.chain(optax.trace(0.9), masked), 2)
+    tx = fa.zero1(tx.gradient_transformation(), mesh, specs=specs)
     state = jax.jit(tx.init)(p)
-    cut = NamedSharding(mesh, P("data"))
-    for x in jax.tree.leaves(state):
-        assert x.sharding.is_equivalent_to(cut, 2) if x.ndim == 2 else x.is_fully_replicated
+    cut, both = NamedSharding(mesh, P("data")), NamedSharding(mesh, P("model", "data"))
+    trace, masked = state.inner_opt_state
+    first, second = (state.acc_grads, trace.trace), masked.inner_state
+    for x in (first[0][0], first[1][0], second.mu[0], second.nu[0]):
+        assert x.sharding.is_equivalent_to(cut, 2)
+    for x in (first[0][1], first[1][1]):
+        assert x.sharding.is_equivalent_to(both, 2)
+    assert all(x.is_fully_replicated for x in jax.tree.leaves(state) if x.ndim < 2)
     # A single array has no name at all.
     state = fa.zero1(optax.adam(1e-2), mesh).init(p[0])
     assert state[0].mu.sharding.is_equivalent_to(cut, 2)
