@@ -9,9 +9,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
-from ._placement import axis_size
+from . import _check
+from ._placement import axis_size, spec_of
 
 Path = tuple[Any, ...]
 
@@ -83,6 +85,42 @@ def shapes(tree: Any) -> dict[Path, tuple[int, ...]]:
     return {path: jnp.shape(x) for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
+def own_specs(params: Any, mesh: Any, specs: Any) -> dict[Path, PartitionSpec]:
+    """Sharding of each parameter by its path: what is given, else what is known of it.
+
+    Raises:
+        ValueError: specs do not fit, or compiled code would not know of a sharding.
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+    if specs is not None:
+        is_spec = lambda x: isinstance(x, PartitionSpec)  # noqa: E731
+        try:
+            spread = jax.tree.broadcast(specs, params, is_leaf=is_spec)
+        except ValueError as error:
+            raise ValueError(f"specs must be a tree like params, or a prefix: {error}") from error
+        found = _check.flatten_like(treedef, params, spread, "specs")
+    else:
+        found = [spec_of(p) for _, p in leaves]
+    own = {}
+    for (path, p), spec in zip(leaves, found, strict=True):
+        spec = PartitionSpec() if spec is None else spec
+        name = jax.tree_util.keystr(path)
+        _check_spec(spec, p, mesh, name)
+        used = {axis for entry in spec for axis in names(entry)}
+        if specs is None and not isinstance(p, Tracer) and used & {*mesh.auto_axes}:
+            raise ValueError(
+                f"params{name} is sharded as {spec}, which compiled code cannot know of on axes "
+                "of the automatic type: give specs="
+            )
+        own[path] = spec
+    return own
+
+
+def names(entry: Any) -> tuple[str, ...]:
+    """Mesh axes of an entry of a PartitionSpec."""
+    return entry if isinstance(entry, tuple) else () if entry is None else (entry,)
+
+
 def _belongs(shape, of):
     # Blocks are fewer than elements, but as many dimensions.
     return len(shape) == len(of) and all(
@@ -90,6 +128,12 @@ def _belongs(shape, of):
     )
 
 
-def names(entry: Any) -> tuple[str, ...]:
-    """Mesh axes of an entry of a PartitionSpec."""
-    return entry if isinstance(entry, tuple) else () if entry is None else (entry,)
+def _check_spec(spec, p, mesh, name):
+    if not isinstance(spec, PartitionSpec):
+        raise ValueError(f"specs{name} must be a PartitionSpec, got {spec!r}")
+    if len(spec) > jnp.ndim(p):
+        raise ValueError(f"specs{name} is {spec}, but the parameter has shape {jnp.shape(p)}")
+    for entry in spec:
+        for axis in names(entry):
+            if axis not in mesh.axis_names:
+                raise ValueError(f"params{name} is sharded as {spec}; mesh has {mesh.axis_names}")

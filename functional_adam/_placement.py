@@ -47,6 +47,18 @@ def full_blocks(x: Any, blocks: tuple[int, ...], value: Any, dtype: Any) -> jax.
     return _alike(jnp.max(x.reshape(*blocks, -1), axis=-1), full)
 
 
+def put(mesh: Any, x: Any, spec: PartitionSpec) -> Any:
+    """Constrain x to a sharding, on axes of either type; without jit, move it there."""
+    if not isinstance(x, Tracer):
+        return jax.device_put(x, NamedSharding(mesh, spec))
+    explicit, automatic = ({*axes} for axes in (mesh.explicit_axes, mesh.auto_axes))
+    if explicit:
+        x = jax.sharding.reshard(x, NamedSharding(mesh, _only(spec, explicit)))
+    if automatic:
+        x = lax.with_sharding_constraint(x, NamedSharding(mesh, _only(spec, automatic)))
+    return x
+
+
 def spec_of(x: Any) -> PartitionSpec | None:
     """Named sharding of an array as far as it is known; None where it is not known.
 
@@ -63,6 +75,15 @@ def axis_size(mesh: Any, axes: Any) -> int:
     for name in names:
         size *= mesh.shape[name]
     return size
+
+
+def _only(spec, names):
+    def keep(entry):
+        if isinstance(entry, tuple):
+            return tuple(name for name in entry if name in names) or None
+        return entry if entry in names else None
+
+    return PartitionSpec(*map(keep, spec))
 
 
 def _alike(x, new):

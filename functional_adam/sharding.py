@@ -16,12 +16,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
-from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from . import _check, _owners
+from . import _owners
 from ._halves import is_half
-from ._placement import spec_of
+from ._placement import put
 from .precision import MasterState
 
 _COLLECTIVES = (
@@ -41,7 +40,7 @@ def zero1(
     """Shard the state of any transformation over the data axis while parameters stay whole there.
 
     Each device keeps and updates one part of the state. Gradients are cut to it: a sum over
-    devices followed by that becomes a reduce-scatter where the backend has one. Updates are
+    devices followed by that may become a reduce-scatter (on CPUs XLA keeps the sum). Updates are
     gathered, one all-gather for each leaf; behind `with_master` in the 16 bits of the new weight,
     not in the 32 of the update. The numbers are those of `inner`; norms and other sums over
     several elements communicate as they must.
@@ -63,7 +62,8 @@ def zero1(
 
     Raises:
         ValueError: the mesh has no such axis; specs do not fit the parameters; or parameters are
-            sharded in a way that compiled code could not know of, and specs were not given.
+            sharded in a way that compiled code could not know of, and specs were not given; or a
+            gradient is None and `update` is called without parameters.
         TypeError: mesh is no `jax.sharding.Mesh`.
 
     Reference: Rajbhandari et al. 2020, section 5.1 (P_os), https://arxiv.org/abs/1910.02054;
@@ -73,7 +73,7 @@ def zero1(
     inner = optax.with_extra_args_support(inner)
 
     def cuts(params, state):
-        own = _own(params, mesh, specs)
+        own = _owners.own_specs(params, mesh, specs)
         sizes, members = _owners.shapes(params), {}
         for path, shape in _owners.shapes(state).items():
             members.setdefault(_owners.owner(path, shape, sizes), []).append(shape)
@@ -90,7 +90,7 @@ def zero1(
         def place(path, x):
             found = _owners.owner(path, jnp.shape(x), sizes)
             spec = PartitionSpec() if found is None else by_path[found].state
-            return _put(mesh, x, _owners.fitted(spec, jnp.shape(x), mesh))
+            return put(mesh, x, _owners.fitted(spec, jnp.shape(x), mesh))
 
         return jax.tree_util.tree_map_with_path(place, state)
 
@@ -100,6 +100,10 @@ def zero1(
         return place_state(inner.init(_place(mesh, params, by_path, "state")), by_path)
 
     def update(updates, state, params=None, **extra_args):
+        if params is None and any(map(_is_none, jax.tree.leaves(updates, is_leaf=_is_none))):
+            raise ValueError(
+                "zero1 needs the parameters where a gradient is None: update(grads, state, params)"
+            )
         by_path = cuts(updates if params is None else params, state)
         parts = _place(mesh, params, by_path, "state")
         gradients = _place(mesh, updates, by_path, "state")
@@ -176,70 +180,11 @@ def _axes(mesh, axis):
     return axes
 
 
-def _own(params, mesh, specs):
-    """Sharding of each parameter by its path."""
-    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
-    if specs is not None:
-        is_spec = lambda x: isinstance(x, PartitionSpec)  # noqa: E731
-        try:
-            spread = jax.tree.broadcast(specs, params, is_leaf=is_spec)
-        except ValueError as error:
-            raise ValueError(f"specs must be a tree like params, or a prefix: {error}") from error
-        found = _check.flatten_like(treedef, params, spread, "specs")
-    else:
-        found = [spec_of(p) for _, p in leaves]
-    own = {}
-    for (path, p), spec in zip(leaves, found, strict=True):
-        spec = PartitionSpec() if spec is None else spec
-        name = jax.tree_util.keystr(path)
-        _check_spec(spec, p, mesh, name)
-        traced = isinstance(p, Tracer)
-        if specs is None and not traced and any(spec) and mesh.auto_axes:
-            raise ValueError(
-                f"params{name} is sharded as {spec}, which compiled code cannot know of on axes "
-                "of the automatic type: give specs="
-            )
-        own[path] = spec
-    return own
-
-
-def _check_spec(spec, p, mesh, name):
-    if not isinstance(spec, PartitionSpec):
-        raise ValueError(f"specs{name} must be a PartitionSpec, got {spec!r}")
-    if len(spec) > jnp.ndim(p):
-        raise ValueError(f"specs{name} is {spec}, but the parameter has shape {jnp.shape(p)}")
-    for entry in spec:
-        for axis in entry if isinstance(entry, tuple) else (entry,):
-            if axis is not None and axis not in mesh.axis_names:
-                raise ValueError(f"params{name} is sharded as {spec}; mesh has {mesh.axis_names}")
-
-
 def _place(mesh, tree, by_path, which):
     def place(path, x):
-        return _put(mesh, x, getattr(by_path[path], which)) if path in by_path else x
+        return put(mesh, x, getattr(by_path[path], which)) if path in by_path else x
 
     return jax.tree_util.tree_map_with_path(place, tree)
-
-
-def _put(mesh, x, spec):
-    """Constrain x to a sharding, on axes of either type."""
-    if not isinstance(x, Tracer):
-        return jax.device_put(x, NamedSharding(mesh, spec))
-    explicit, automatic = ({*axes} for axes in (mesh.explicit_axes, mesh.auto_axes))
-    if explicit:
-        x = jax.sharding.reshard(x, NamedSharding(mesh, _only(spec, explicit)))
-    if automatic:
-        x = lax.with_sharding_constraint(x, NamedSharding(mesh, _only(spec, automatic)))
-    return x
-
-
-def _only(spec, names):
-    def keep(entry):
-        if isinstance(entry, tuple):
-            return tuple(name for name in entry if name in names) or None
-        return entry if entry in names else None
-
-    return PartitionSpec(*map(keep, spec))
 
 
 def _gather_weights(mesh, steps, parts, params, by_path):
@@ -249,16 +194,18 @@ def _gather_weights(mesh, steps, parts, params, by_path):
         if u is None:
             return None
         if not is_half(p):
-            return _put(mesh, u, by_path[path].own)
+            return put(mesh, u, by_path[path].own)
         new = (part.astype(jnp.float32) + u).astype(p.dtype)
         # As a difference of integers, for some backends widen 16-bit floats before they send them.
-        moved = _put(mesh, _bits(new) ^ _bits(part), by_path[path].own)
+        moved = put(mesh, _bits(new) ^ _bits(part), by_path[path].own)
         new = lax.bitcast_convert_type(moved ^ _bits(p), p.dtype).astype(jnp.float32)
         return jnp.where(moved == 0, 0.0, new - p.astype(jnp.float32))
 
-    return jax.tree_util.tree_map_with_path(
-        gather, steps, parts, params, is_leaf=lambda x: x is None
-    )
+    return jax.tree_util.tree_map_with_path(gather, steps, parts, params, is_leaf=_is_none)
+
+
+def _is_none(x):
+    return x is None
 
 
 def _bits(x):

@@ -48,20 +48,43 @@ def test_state_is_where_the_parameters_are(types):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_every_algorithm_on_explicit_axes(case):
     """Types are checked when a step is traced: nothing needs to be compiled."""
-    with jax.set_mesh(cases.mesh(TYPES["explicit"])) as _:
-        p = {"w": jax.ShapeDtypeStruct((8, 4), jnp.float32, sharding=_spec("data", "model"))}
-        tx = case.make()
-        state = jax.eval_shape(tx.init, p)
-        updates, after = jax.eval_shape(tx.update, p, state, p)
-        for tree in (updates, state.mu, after.mu):
-            assert tree["w"].sharding.spec == P("data", "model")
+    _trace(case.make(), jnp.float32)
 
 
-def _spec(*axes):
-    return NamedSharding(jax.sharding.get_abstract_mesh(), P(*axes))
+def test_every_way_to_store_on_explicit_axes():
+    for row in fa.ALGORITHMS.values():
+        _trace(row.make(1e-2, moments="int8"), jnp.float32)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        for bits in (32, 24, 16):
+            _trace(cases.master("bfloat16", bits), dtype)
+    _trace(fa.clip_by_update_bound(b1=0.9, b2=0.999), jnp.float32)
+    _trace(fa.adamw(1e-2), jnp.complex64)
+    _trace(fa.adam(1e-2, dialect=fa.OPTAX), jnp.complex64)
 
 
-@each_type
+def _trace(tx, dtype):
+    where = NamedSharding(cases.mesh(TYPES["explicit"]), P("data", "model"))
+    p = {"w": jax.ShapeDtypeStruct((64, 512), dtype, sharding=where)}
+    state = jax.eval_shape(tx.init, p)
+    updates, after = jax.eval_shape(tx.update, p, state, p)
+    for x in jax.tree.leaves((updates, state, after)):
+        assert not x.ndim or x.sharding.spec == where.spec
+
+
+def test_zero1_on_axes_of_both_types():
+    """Traced only: on the way each is asked for in its own words."""
+    mesh = cases.mesh(TYPES["mixed"])
+    p = cases.put(cases.start(jnp.bfloat16), mesh, WHOLE)
+    tx = fa.zero1(cases.master("int8", 24), mesh)
+    state = jax.eval_shape(tx.init, p)
+    updates, after = jax.eval_shape(tx.update, p, state, p)
+    for tree in (state, after):
+        for x in jax.tree.leaves((tree.low["w"], tree.inner.nu["w"])):
+            assert x.sharding.spec == P("data", None)
+    assert updates["w"].sharding.spec == P(None, None)
+
+
+@pytest.mark.parametrize("types", [TYPES["auto"], TYPES["explicit"]], ids=["auto", "explicit"])
 def test_zero1_gathers_each_weight_once(types):
     """Bit for bit what one device computes; one all-gather a leaf, in the weights' 16 bits."""
     mesh = cases.mesh(types)
@@ -82,6 +105,24 @@ def test_zero1_gathers_each_weight_once(types):
     assert _held(after) == _held(state)
     assert fa.collectives(step) == {"all-gather": 1}
     assert "u16[64,512]" in _line(step, "all-gather")
+
+
+def test_zero1_lands_on_the_same_weights_where_they_cross_zero():
+    """Where float32 has no number for the difference of the new weight and the old one."""
+    rng = np.random.default_rng(0)
+    p = cases.start(jnp.bfloat16, (64, 4096))
+    p["f16"] = p["w"].astype(jnp.float16)
+    inner = fa.with_master(optax.sgd(1.0))
+    state = inner.init(p)
+    near = 1 + 10.0 ** rng.uniform(-7, -1, (64, 4096)) * rng.standard_normal((64, 4096))
+    g = jax.tree.map(lambda x: jnp.asarray(np.asarray(x, np.float32) * near[0, 0]), p)
+    g |= {name: jnp.asarray(np.asarray(p[name], np.float32) * near) for name in ("w", "f16")}
+    want = jax.device_get(cases.step(inner)(p, state, g))
+    mesh = cases.mesh(TYPES["auto"])
+    whole = NamedSharding(mesh, P())
+    p, g = jax.device_put((p, g), whole)
+    tx = fa.zero1(inner, mesh)
+    assert_equal(jax.device_get(cases.step(tx)(p, jax.jit(tx.init)(p), g)), want)
 
 
 def _line(compiled, name):
@@ -164,7 +205,7 @@ def test_zero1_leaves_what_it_cannot_cut_and_says_so():
     # No gradient, no update, and no step for its state; but that is cut where it was whole.
     q = {name: jnp.ones((64, 128), jnp.bfloat16) for name in ("w", "none")}
     tx, state = fa.zero1(cases.master(), mesh), cases.master().init(q)
-    updates, after = tx.update({"w": q["w"], "none": None}, state, q)
+    updates, after = jax.jit(tx.update)({"w": q["w"], "none": None}, state, q)
     assert updates["none"] is None
     assert_equal(jax.device_get(after.inner.nu["none"]), state.inner.nu["none"])
     assert after.inner.nu["none"].sharding.is_equivalent_to(NamedSharding(mesh, P("data")), 2)
@@ -229,6 +270,8 @@ def test_errors():
         (lambda: fa.zero1(tx, mesh, specs=P(None, None, "data")).init(plain), ValueError,
          r"specs\['w'\] is .* but the parameter has shape \(64, 512\)"),
         (lambda: fa.zero1(tx, mesh, specs=P("x")).init(plain), ValueError, "mesh has"),
+        (lambda: fa.zero1(tx, mesh).update({"w": None}, tx.init(plain)), ValueError,
+         "zero1 needs the parameters where a gradient is None"),
         (lambda: fa.abstract_state(tx, plain), ValueError, r"params\['w'\] has no sharding"),
     ):  # fmt: skip
         with pytest.raises(error, match=match):
