@@ -56,5 +56,8 @@ from .rules.nadam import scale_by_nadam as scale_by_nadam
 from .rules.radam import radam as radam
 from .rules.radam import radamw as radamw
 from .rules.radam import scale_by_radam as scale_by_radam
+from .sharding import abstract_state as abstract_state
+from .sharding import collectives as collectives
+from .sharding import zero1 as zero1
 
 __version__ = "0.1.0"

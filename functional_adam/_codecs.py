@@ -18,6 +18,7 @@ from jax import lax
 
 from . import _int8
 from ._bits import INFINITY, MAGNITUDE, to_bits
+from ._placement import zeros_like
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Codec:
 def float32_codec() -> Codec:
     """As it is, in float32: for one of a pair."""
     return Codec(
-        lambda like: jnp.zeros_like(like, dtype=jnp.float32),
+        lambda like: zeros_like(like, jnp.float32),
         lambda code, shape: code,
         lambda x, old, bits: x.astype(jnp.float32),
     )
@@ -61,22 +62,30 @@ def bfloat16_codec() -> Codec:
         del shape
         return code.astype(jnp.float32)
 
-    return Codec(lambda like: jnp.zeros_like(like, dtype=jnp.bfloat16), decode, encode)
+    return Codec(lambda like: zeros_like(like, jnp.bfloat16), decode, encode)
 
 
-def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE) -> Codec:
-    """8-bit floating point in blocks of at most 128 along the last axis.
+def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE, block: int = _int8.BLOCK) -> Codec:
+    """8-bit floating point in blocks of at most `block` elements along the last axis.
 
     An element is ``sign * scale * y``, with y on the grid of numbers with three bits after the
     leading one: 127 magnitudes over 2**15 beside a sign, 255 over 2**31 without one. A constant
     is added before the rounding and taken off afterwards, so that the spacing is even near zero
     and rounding is unbiased there too. Without a sign, a positive number never becomes zero.
 
-    Leaves under `min_size` elements, or whose last axis has no divisor from 16 to 128, stay
+    Leaves under `min_size` elements, or whose last axis has no divisor from 16 to `block`, stay
     float32. A block with an element that is not finite decodes to no finite number.
+
+    On a mesh, a last axis that is sharded into pieces that are no multiple of the block needs
+    smaller ones: 768 over 8 devices, 96 each, takes `block=96`; a step would communicate otherwise.
+
+    Raises:
+        ValueError: `block` is below 16.
     """
+    if block < _int8.MIN_BLOCK:
+        raise ValueError(f"block must be at least {_int8.MIN_BLOCK}, got {block}")
     return Codec(
-        functools.partial(_int8.init, min_size=min_size),
+        functools.partial(_int8.init, min_size=min_size, most=block),
         functools.partial(_int8.decode, signed=signed),
         functools.partial(_int8.encode, signed=signed),
     )

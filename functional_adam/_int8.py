@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._bits import MAGNITUDE, from_bits, to_bits
+from ._placement import full_blocks, zeros_like
 
 MIN_SIZE = 4096  # elements; smaller leaves cost little and are often the ones that matter
 BLOCK = 128  # elements that share a scale, at most
@@ -37,22 +38,22 @@ def _grid(signed: bool) -> tuple[np.uint32, np.uint32, np.float32]:
     return np.uint32(top), zero, zero.view(np.float32)
 
 
-def _block(shape: tuple[int, ...], min_size: int) -> int | None:
+def _block(shape: tuple[int, ...], min_size: int, most: int) -> int | None:
     """Elements of a block of a leaf of this shape; None where it stays float32."""
     if not shape or math.prod(shape) < min_size:
         return None
-    sizes = range(min(BLOCK, shape[-1]), MIN_BLOCK - 1, -1)
+    sizes = range(min(most, shape[-1]), MIN_BLOCK - 1, -1)
     return next((size for size in sizes if shape[-1] % size == 0), None)
 
 
-def init(like: Any, min_size: int) -> Any:
+def init(like: Any, min_size: int, most: int) -> Any:
     """Code of zeros; a float32 array where the leaf is small or cannot be cut into blocks."""
     shape = jnp.shape(like)
-    block = _block(shape, min_size)
+    block = _block(shape, min_size, most)
     if block is None:
-        return jnp.zeros_like(like, dtype=jnp.float32)
+        return zeros_like(like, jnp.float32)
     blocks = (*shape[:-1], shape[-1] // block)
-    return Int8(jnp.zeros_like(like, dtype=jnp.uint8), jnp.full(blocks, -127, jnp.int8))
+    return Int8(zeros_like(like, jnp.uint8), full_blocks(like, blocks, -127, jnp.int8))
 
 
 def decode(code: Any, shape: tuple[int, ...], signed: bool) -> jax.Array:

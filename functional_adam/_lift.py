@@ -18,6 +18,7 @@ from ._coded import check_code, init_code, update_coded
 from ._hyperparameters import is_zero, read, resolve
 from ._leaf import Decay, Leaf, Rule, update_leaf
 from ._numerics import rounded, x64_enabled
+from ._placement import zeros_like
 from ._two_float import TwoFloat, as_two_float
 from .dialects import TORCH, Dialect
 
@@ -72,7 +73,7 @@ def lift(
     def init(params):
         def zeros(path, p, dtype):
             _check.inexact(path, p, "params")
-            return jnp.zeros_like(p, dtype=_kept_dtype(path, p, dtype))
+            return zeros_like(p, _kept_dtype(path, p, dtype))
 
         def code(path, p, codec):
             _check.inexact(path, p, "params")

@@ -17,6 +17,11 @@ import jax.numpy as jnp
 from jax import lax
 
 
+def spread(s, a):
+    """A scalar s in every place of a; on a mesh with explicit axes, sharded as a."""
+    return lax.full_like(a, s, dtype=s.dtype)
+
+
 def neg(a):
     """``-a``."""
     return -a
@@ -56,7 +61,7 @@ mul_ = mul
 
 def div_(a, s):
     """``a / s`` for a scalar s, a true division."""
-    one, divisor = lax.full_like(a, 1), lax.broadcast(s, a.shape)
+    one, divisor = lax.full_like(a, 1), spread(s, a)
     return a / lax.select(a != a, one, divisor)
 
 
@@ -70,7 +75,7 @@ add_ = add
 
 def floor_(a, s):
     """The larger of a and a scalar s; NaN where a is NaN."""
-    return lax.max(a, lax.broadcast(s, a.shape))
+    return lax.max(a, spread(s, a))
 
 
 def add_scaled(a, b, s):
@@ -82,7 +87,7 @@ def lerp_(a, b, w):
     """``a + w * (b - a)``, from the nearer end, as torch.lerp."""
     near = w < 0.5
     weight = lax.select(near, w, w - 1)
-    start = lax.select(lax.broadcast(near, a.shape), a, b)
+    start = lax.select(spread(near, a), a, b)
     return weight * (b - a) + start
 
 
@@ -106,6 +111,6 @@ def root_ratio(v, c, sqrt_c):
 
 def add_rectified_(a, m, denominator, k):
     """RAdam's step, ``a + m * (k.neg_rectified / denominator)``, or ``a + m * k.neg_plain``."""
-    rectified = lax.broadcast(k.rectified, a.shape)
-    plain = lax.broadcast(k.neg_plain, a.shape)
+    rectified = spread(k.rectified, a)
+    plain = spread(k.neg_plain, a)
     return lax.select(rectified, k.neg_rectified / denominator, plain) * m + a

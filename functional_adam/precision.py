@@ -14,6 +14,7 @@ from jax import lax
 from . import _check
 from ._bits import leaf_id, random_bits
 from ._halves import is_half, join, remainder, remainder_dtype, split
+from ._placement import zeros_like
 
 Bits = Literal[32, 24, 16]
 
@@ -74,7 +75,7 @@ def with_master(
     def init(params):
         def low(p):
             dtype = remainder_dtype(extra) if is_half(p) else None
-            return None if dtype is None else jnp.zeros_like(p, dtype=dtype)
+            return None if dtype is None else zeros_like(p, dtype)
 
         state = MasterState(jax.tree.map(low, params), inner.init(jax.tree.map(_widen, params)))
         if bits == 32:

@@ -10,6 +10,7 @@ from .demo import demo
 from .distance import distance
 from .explain import explain
 from .parity import parity
+from .plan import plan
 from .schedules import schedules
 
 app = typer.Typer(
@@ -24,5 +25,6 @@ app.command()(demo)
 app.command()(distance)
 app.command()(explain)
 app.command()(parity)
+app.command()(plan)
 app.command()(convert)
 app.command()(schedules)

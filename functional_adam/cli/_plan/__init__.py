@@ -1,0 +1,1 @@
+"""What training holds in memory: per parameter, and on each of many devices."""
