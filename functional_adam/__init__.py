@@ -33,6 +33,9 @@ from .dialects import PAPER as PAPER
 from .dialects import TIMM as TIMM
 from .dialects import TORCH as TORCH
 from .dialects import Dialect as Dialect
+from .packing import Packed as Packed
+from .packing import Packing as Packing
+from .packing import pack as pack
 from .precision import MasterState as MasterState
 from .precision import master_params as master_params
 from .precision import with_master as with_master

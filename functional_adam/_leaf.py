@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from . import _ops
+from ._fixed import constants
 
 Decay = Literal["none", "coupled", "decoupled"]
 Form = Literal["factor", "in_update", "after_step"]
@@ -62,13 +63,14 @@ class Leaf:
     modulus: bool = False  # a complex array is one array, and v is real
 
 
-@functools.partial(jax.jit, static_argnums=0, inline=True)
+# Not inlined: leaves of one shape are one function of the program that is lowered.
+@functools.partial(jax.jit, static_argnums=0)
 def update_leaf(leaf, k, shrink, g, p, moments):
     """Update one leaf; the parts of a complex array are two real ones, as torch.view_as_real.
 
     Args:
         leaf: `Leaf`, static.
-        k: the rule's coefficients, scalar arrays.
+        k: the rule's coefficients, scalar arrays or `Fixed`; `shrink` as well.
         shrink: coefficient of coupled decay; of decoupled decay the factor, or minus the share of
             the parameter that is added.
         g: gradient.
@@ -100,6 +102,7 @@ def _update(leaf, k, shrink, g, p, moments):
     def widen(x):
         return x.astype(pair if jnp.iscomplexobj(x) else dtype)
 
+    k, shrink = constants((k, shrink), dtype)
     k = jax.tree.map(lambda x: x if x.dtype == bool else widen(x), k)
     g, shrink, p, wide = jax.tree.map(widen, (g, shrink, p, moments))
     if leaf.maximize:

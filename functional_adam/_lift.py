@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.core import Tracer
 
 from . import _check, _warn
 from ._codecs import Moments, codecs
 from ._coded import check_code, init_code, update_coded
+from ._fixed import Fixed, thaw
 from ._hyperparameters import is_zero, read, resolve
 from ._leaf import Decay, Leaf, Rule, update_leaf
 from ._numerics import rounded, x64_enabled
@@ -100,8 +102,10 @@ def lift(
         if kind != "none" and params is None:
             raise ValueError("weight_decay needs the parameters: call update(grads, state, params)")
         shrinking = (kind, dialect.decay_form, dialect.decay_rate)
-        k, shrink = _coefficients(rule, constants, data, state.count, scalars, shrinking)
-
+        fixed = _coefficients(rule, constants, data, state.count, scalars, shrinking)
+        k, shrink = thaw(fixed, _scalar_dtype())
+        # Op by op each new number would compile anew; in a program it does in any case.
+        numbers = fixed if isinstance(state.count, Tracer) else (k, shrink)
         limit = _limit(rule, k, state.count) if coded and rule.limit else None
 
         flat = functools.partial(_check.flatten_like, treedef, updates)
@@ -126,7 +130,7 @@ def lift(
                 stream = (path, state.seed, state.count)
                 results.append(update_coded(leaf, coded, *stream, k, limit, shrink, *arrays))
             else:
-                results.append(update_leaf(leaf, k, shrink, *arrays))
+                results.append(update_leaf(leaf, *numbers, *arrays))
 
         new = [treedef.unflatten(column) for column in zip(*results, strict=True)] or [updates] * (
             1 + len(rule.moments)
@@ -174,6 +178,8 @@ def _shrink(h, kind, form, multiplier):
 
 
 def _as_array(x):
+    if isinstance(x, float):
+        return Fixed(x)
     x = rounded(x)
     return x if isinstance(x, jax.Array) else jnp.asarray(x, _scalar_dtype())
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 
@@ -86,6 +87,8 @@ def add_scaled(a, b, s):
 def lerp_(a, b, w):
     """``a + w * (b - a)``, from the nearer end, as torch.lerp."""
     near = w < 0.5
+    if isinstance(w, np.generic):
+        return w * (b - a) + a if near else (w - 1) * (b - a) + b
     weight = lax.select(near, w, w - 1)
     start = lax.select(spread(near, a), a, b)
     return weight * (b - a) + start

@@ -50,7 +50,7 @@ def test_wrong_usage():
         (["parity", "--forgetting", "--against", "optax:adam@int8"], "must be package:Class"),
         (["parity", "--forgetting", "--against", "optax:nothing"], "no attribute 'nothing'"),
         (["parity", "--forgetting", "--against", "no_such_package:Adam"], "No module named"),
-        (["bench"], "give --precision"),
+        (["bench", "--workload", "nothing"], "there are ['1 x 50M'"),
     ):
         run = CliRunner().invoke(app, arguments)
         assert run.exit_code == 2, arguments

@@ -1,105 +1,147 @@
-"""`functional-adam bench`: what low precision costs and saves, measured on this machine."""
+"""`functional-adam bench`: a step of Adam, ours and others', and low precision, measured here."""
 
 from __future__ import annotations
 
-import math
-import statistics
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ._needs import need
-
-STDOUT = Path("-")
+from ._output import STDOUT, check_writable, write
 
 
 def bench(
-    precision: Annotated[
-        bool, typer.Option(help="Ways to store weights and moments, to float32.")
-    ] = False,
-    parameters: Annotated[
-        int, typer.Option(min=1920, help="Size of the matrix that is timed.")
-    ] = 50_000_000,
-    rounds: Annotated[int, typer.Option(min=3, help="Timed steps of each, in turn.")] = 15,
-    seeds: Annotated[int, typer.Option(min=0, help="Training runs of each task; 0: none.")] = 3,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps of a training run; default the task's.")
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(help="Workloads whose name contains this; repeatable; default all."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Rows whose name contains this; repeatable.")
     ] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="Timed steps of each, in turn.")] = 15,
+    fraction: Annotated[
+        float, typer.Option(min=1e-6, max=1, help="Share of the large tensors that is stepped.")
+    ] = 1.0,
+    growth: Annotated[
+        bool, typer.Option(help="Also how cost grows with tensors and parameters.")
+    ] = False,
+    precision: Annotated[
+        bool, typer.Option(help="Instead: ways to store weights and moments, to float32.")
+    ] = False,
+    parameters: Annotated[
+        int, typer.Option(min=1920, help="With --precision: size of the matrix that is timed.")
+    ] = 50_000_000,
+    seeds: Annotated[
+        int, typer.Option(min=0, help="With --precision: training runs of each task; 0: none.")
+    ] = 3,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --precision: steps of a training run; default the task's."),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures here; - for stdout.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write a table here; - for stdout.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture of the ratios here.")] = None,
 ) -> None:
-    """Bytes per parameter, temporary bytes, step time and validation loss, relative to float32.
+    """Step time, compile time and memory of Adam here, in optax, in torch and in its kin.
+
+    Runs where JAX and torch run, CPU or GPU; candidates that are not installed are skipped by name.
+    A ratio whose spread is larger than its distance from 1 is not printed. On a GPU set
+    XLA_PYTHON_CLIENT_PREALLOCATE=false, or JAX leaves no memory to torch.
 
     Exit status: 0 measured, 2 wrong usage, 130 interrupted.
     """
-    if not precision:
-        typer.echo("nothing to measure: give --precision", err=True)
+    check_writable(json, markdown, plot)
+    if plot == STDOUT:
+        typer.echo("--plot - : a picture needs a file", err=True)
         raise typer.Exit(2)
-    need("sklearn")
     try:
-        rows = _rows(parameters, rounds, seeds, steps, only or [])
+        if precision:
+            _precision(parameters, rounds, seeds, steps, only or [], json, markdown, plot)
+            return
+        settings = dict(workload=workload, only=only, rounds=rounds, fraction=fraction)
+        _steps(settings, growth, json, markdown, plot)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
-    settings = dict(parameters=parameters, rounds=rounds, seeds=seeds, steps=steps)
-    _show(rows, settings, json, markdown)
 
 
-def _rows(
-    parameters: int, rounds: int, seeds: int, steps: int | None, only: list[str]
-) -> dict[str, dict[str, float]]:
-    from ._precision.cost import memory, times
+def _steps(
+    settings: dict, growth: bool, json: Path | None, markdown: Path | None, plot: Path | None
+) -> None:
+    if plot is not None:
+        need("matplotlib")
+    from rich.console import Console
+
+    from ._bench import report
+    from ._bench.growth import LEAVES, PARAMETERS, grow
+    from ._bench.measure import table
+    from ._bench.subjects import SUBJECTS
+    from ._bench.workloads import WORKLOADS, shrunk
+
+    def done(line: str) -> None:
+        typer.echo(line, err=True)
+
+    names = _chosen("--workload", settings["workload"], list(WORKLOADS))
+    rows = _chosen("--only", settings["only"], [subject.name for subject in SUBJECTS])
+    subjects = [subject for subject in SUBJECTS if subject.name in rows]
+    rounds, fraction = settings["rounds"], settings["fraction"]
+    tables = [
+        table(name, shrunk(WORKLOADS[name], fraction), subjects, rounds, done) for name in names
+    ]
+    growths = [
+        grow(subject, what, counts, rounds, done)
+        for what, counts in (("tensors", LEAVES), ("parameters", PARAMETERS))
+        for subject in subjects
+        if growth and subject.name in ("optax", "ours", "ours, packed", "torch fused")
+    ]
+    if STDOUT not in (json, markdown):
+        console = Console()
+        for found in tables:
+            console.print(report.grid(found))
+        if growths:
+            console.print(report.growth_grid(growths))
+    write(json, lambda: report.as_json(tables, growths, settings))
+    write(markdown, lambda: report.as_markdown(tables, growths))
+    if plot is not None:
+        from ._bench.picture import draw
+
+        draw(tables, plot)
+
+
+def _precision(
+    parameters: int,
+    rounds: int,
+    seeds: int,
+    steps: int | None,
+    only: list[str],
+    json: Path | None,
+    markdown: Path | None,
+    plot: Path | None,
+) -> None:
+    if plot is not None:
+        typer.echo("--plot is of steps: leave --precision out", err=True)
+        raise typer.Exit(2)
+    need("sklearn")
+    from ._precision.measure import rows_of
+    from ._precision.report import as_json, as_lines, as_markdown
     from ._precision.subjects import SUBJECTS
 
-    chosen = [s for s in SUBJECTS if not only or any(part in s.name for part in only)]
-    if not chosen:
-        typer.echo(f"--only {' '.join(only)}: there are {[s.name for s in SUBJECTS]}", err=True)
-        raise typer.Exit(2)
-    rows = {subject.name: memory(subject, parameters) for subject in chosen}
-    found = times(chosen, parameters, rounds, lambda name: typer.echo(f"timed: {name}", err=True))
-    for name, ratio in found.items():
-        rows[name]["time"] = ratio
-    for name, losses in _losses(chosen, seeds, steps).items():
-        rows[name] |= losses
-    return rows
-
-
-def _losses(chosen: list, seeds: int, steps: int | None) -> dict[str, dict[str, float]]:
-    from ._precision.subjects import REFERENCE
-    from ._precision.tasks import characters, digits
-    from ._precision.train import final_loss
-
-    rows: dict[str, dict[str, float]] = {subject.name: {} for subject in chosen}
-    for task in (digits(), characters()) if seeds else ():
-        length = steps or task.steps
-        exact = [final_loss(task, REFERENCE, seed, length) for seed in range(seeds)]
-        for subject in chosen:
-            ratios = [
-                final_loss(task, subject, seed, length) / exact[seed] for seed in range(seeds)
-            ]
-            broken = any(not math.isfinite(ratio) for ratio in ratios)
-            rows[subject.name] |= {
-                f"{task.name} mean": math.nan if broken else statistics.mean(ratios),
-                f"{task.name} worst": math.nan if broken else max(ratios),
-            }
-            typer.echo(f"trained: {task.name}, {subject.name}", err=True)
-    return rows
-
-
-def _show(rows: dict, settings: dict, json: Path | None, markdown: Path | None) -> None:
-    from ._precision.report import as_json, as_lines, as_markdown
-
+    chosen = _chosen("--only", only, [subject.name for subject in SUBJECTS])
+    subjects = [subject for subject in SUBJECTS if subject.name in chosen]
+    rows = rows_of(
+        subjects, parameters, rounds, seeds, steps, lambda line: typer.echo(line, err=True)
+    )
+    settings = dict(parameters=parameters, rounds=rounds, seeds=seeds, steps=steps)
     if STDOUT not in (json, markdown):
         typer.echo("\n".join(as_lines(rows)))
-    for path, text in ((json, as_json(rows, settings)), (markdown, as_markdown(rows))):
-        if path == STDOUT:
-            typer.echo(text, nl=False)
-        elif path is not None:
-            try:
-                path.write_text(text, encoding="utf-8")
-            except OSError as error:
-                typer.echo(f"cannot write {path}: {error.strerror}", err=True)
-                raise typer.Exit(2) from None
+    write(json, lambda: as_json(rows, settings))
+    write(markdown, lambda: as_markdown(rows))
+
+
+def _chosen(option: str, parts: list[str] | None, names: list[str]) -> list[str]:
+    """Names that contain one of the parts; all where there are no parts."""
+    found = [name for name in names if not parts or any(part in name for part in parts)]
+    if not found:
+        typer.echo(f"{option} {' '.join(parts or [])}: there are {names}", err=True)
+        raise typer.Exit(2)
+    return found

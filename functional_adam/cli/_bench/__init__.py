@@ -1,0 +1,1 @@
+"""One step of Adam, ours and others', measured in one process: time, memory, growth."""

@@ -1,0 +1,121 @@
+"""`functional-adam bench`: what it says, not how fast anything is."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from typer.testing import CliRunner
+
+from functional_adam.cli._bench import growth, report
+from functional_adam.cli._bench.measure import Ratio, Row, Table, table
+from functional_adam.cli._bench.subjects import SUBJECTS, Subject
+from functional_adam.cli._bench.workloads import WORKLOADS, shrunk, size
+from functional_adam.cli.app import app
+
+NAN = math.nan
+
+
+def row(name, ours, ratio, seconds=1e-3):
+    return Row(name, ours, seconds, ratio, 0.5, 0.1, 0.2, NAN, 16.0, 8.0)
+
+
+def test_the_workloads_are_the_models():
+    """Parameters as their authors count them, 124M and 25.6M."""
+    counts = {name: (len(shapes), size(shapes)) for name, shapes in WORKLOADS.items()}
+    assert counts["GPT-2 small"] == (148, 124_439_808)
+    assert counts["ResNet-50"] == (161, 25_557_032)
+    assert counts["1000 x 64"] == (1000, 64_000)
+    assert counts["1 x 20,000,123"] == (1, 20_000_123)
+    small = shrunk(WORKLOADS["GPT-2 small"], 0.001)
+    assert len(small) == 148
+    assert size(small) < 400_000
+
+
+def test_a_ratio_lost_in_its_spread_is_not_told():
+    assert report.told(Ratio(0.8, 0.1)) == "0.80 ± 0.10"
+    assert report.told(Ratio(0.95, 0.1)) == "= ± 0.10"
+    assert report.told(Ratio(1.3, 0.4)) == "= ± 0.40"
+    both = Ratio(0.8, 0.08).over(Ratio(0.4, 0.03))
+    assert both.value == 2
+    assert both.spread == pytest.approx(2 * math.hypot(0.1, 0.075))
+
+
+def test_every_table_shows_the_same_figures():
+    rows = [row("optax", False, Ratio(1.0, 0.0)), row("theirs", False, Ratio(0.5, 0.01))]
+    rows.append(row("ours", True, Ratio(0.9, 0.2)))
+    found = Table("w", 1, 10, rows, {"heavy": "not installed"})
+    grown = growth.Growth("ours", "tensors", (10, 100), (1e-3, 1e-2), (1.0, 2.0), 1.0, 1e-4, 0.01)
+    text = report.as_markdown([found], [grown])
+    assert "| theirs | 1 | 0.50 ± 0.01 | 1 | 0.5 | 0.1 | 0.2 | - | 16 | 8 |" in text
+    assert "| ours | 1 | = ± 0.20 | 1.80 ± 0.40 |" in text
+    assert "Skipped: heavy (not installed)." in text
+    assert "| ours | 10 to 100 tensors | 1.00 | 100 | 10 |" in text
+    content = json.loads(report.as_json([found], [grown], {"rounds": 3}))
+    (made,) = content["workloads"]
+    assert made["fastest_peer"] == "theirs"
+    assert made["rows"][2]["ratio_to_optax"] == {"value": None, "spread": 0.2}
+    assert made["rows"][2]["ratio_to_fastest_peer"]["value"] == pytest.approx(1.8)
+    assert made["rows"][0]["temporary"] is None
+    assert report.grid(found).row_count == 3
+
+
+def test_what_is_missing_or_fails_is_skipped_by_name():
+    def fails(shapes):
+        raise RuntimeError("no such device")
+
+    subjects = (
+        Subject("absent", fails, needs="no_such_package"),
+        Subject("broken", fails),
+        Subject("large", fails, tensors=1),
+    )
+    found = table("w", ((2,), (3,)), subjects, 3, lambda line: None)
+    assert found.rows == []
+    assert found.skipped == {
+        "absent": "no_such_package is not installed",
+        "broken": "RuntimeError: no such device",
+        "large": "takes minutes to compile beyond 1 tensors",
+    }
+
+
+def test_the_slope_is_that_of_a_line():
+    assert growth._each((10, 100, 1000), (5.2, 7.0, 25.0)) == pytest.approx(0.02)
+
+
+def test_the_command(tmp_path):
+    picture, figures = tmp_path / "ratios.png", tmp_path / "figures.json"
+    arguments = ["bench", "--workload", "50M", "--fraction", "1e-5", "--rounds", "3"]
+    arguments += ["--only", "packed", "--only", "fused", "--markdown", "-"]
+    run = CliRunner().invoke(app, [*arguments, "--plot", str(picture), "--json", str(figures)])
+    assert run.exit_code == 0, run.output
+    (made,) = json.loads(figures.read_text())["workloads"]
+    assert made["workload"] == "1 x 50M"
+    rows = {line["subject"]: line for line in made["rows"]}
+    assert rows.keys() == {"ours, packed", "torch fused"}
+    assert made["fastest_peer"] == "torch fused"
+    assert rows["torch fused"]["state"] == 8
+    assert rows["ours, packed"]["state"] == 8 * 1024 / 500  # with the zeros at the end
+    assert rows["ours, packed"]["compile_seconds"] > 0
+    assert all(line["seconds"] > 0 for line in rows.values())
+    assert "**1 x 50M (1 tensors, 500 parameters)**" in run.stdout
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrong_usage():
+    for arguments, said in (
+        (["--only", "nothing"], "--only nothing: there are ['optax', 'ours'"),
+        (["--plot", "-"], "a picture needs a file"),
+        (["--precision", "--plot", "x.png"], "leave --precision out"),
+        (["--json", "no/such/folder/x"], "cannot write"),
+        (["--fraction", "2"], "fraction"),
+    ):
+        run = CliRunner().invoke(app, ["bench", *arguments])
+        assert run.exit_code == 2, arguments
+        assert said in run.output
+
+
+def test_names_are_told_apart():
+    names = [subject.name for subject in SUBJECTS]
+    assert len(set(names)) == len(names)
+    assert {subject.ours for subject in SUBJECTS if subject.name.startswith("ours")} == {True}
