@@ -46,7 +46,6 @@ def float32_codec() -> Codec:
 
 def bfloat16_codec() -> Codec:
     """The upper half of a float32, stochastically rounded; every leaf."""
-
     return Codec(
         lambda like: jnp.zeros_like(like, dtype=jnp.bfloat16),
         lambda code, shape: code.astype(jnp.float32),

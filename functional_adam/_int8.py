@@ -91,7 +91,7 @@ def decoded(code: Any, exponent: Any, signed: bool, ops: Any = _words) -> Any:
 
 
 def encoded(x: Any, bits: Any, signed: bool, ops: Any = _words) -> tuple[Any, Any]:
-    """Codes (..., block) and exponents (...) of float32 numbers, rounded by words of random bits."""
+    """Codes (..., block) and exponents (...) of float32 numbers, rounded by random bits."""
     top, zero, offset = _GRIDS[signed]
     word = ops.to_bits(x)
     magnitude = word & MAGNITUDE

@@ -134,24 +134,51 @@ def keys_of(form: Form, algorithm: Algorithm) -> list[str]:
     return keys
 
 
-def zeros(form: Form, algorithm: Algorithm, p: Tensor) -> dict[str, Tensor]:
-    """What `keys_of` names, before the first step."""
-
-    def of(dtype: torch.dtype, value: int = 0, shape: Any = p.shape) -> Tensor:
-        return torch.full(shape, value, dtype=dtype, device=p.device)
-
-    found = {}
+def layout(form: Form, algorithm: Algorithm, p: Tensor) -> dict[str, tuple[torch.dtype, Any]]:
+    """Dtype and shape of what `keys_of` names."""
+    found: dict[str, tuple[torch.dtype, Any]] = {}
     for key in keys_of(form, algorithm):
         if key == LOW:
-            found[key] = of(_LOWS[form.extra or 0])
+            found[key] = _LOWS[form.extra or 0], p.shape
         elif key.endswith("_code"):
-            found[key] = of(torch.uint8)
+            found[key] = torch.uint8, p.shape
         elif key.endswith("_exponent"):
-            blocks = (*p.shape[:-1], p.shape[-1] // (form.block or 1))
-            found[key] = of(torch.int8, ZERO_EXPONENT, blocks)
+            found[key] = torch.int8, torch.Size((*p.shape[:-1], p.shape[-1] // (form.block or 1)))
         else:
-            found[key] = of(getattr(torch, form.kinds[0]))
+            found[key] = getattr(torch, form.kinds[0]), p.shape
     return found
+
+
+def zeros(form: Form, algorithm: Algorithm, p: Tensor) -> dict[str, Tensor]:
+    """What `keys_of` names, before the first step."""
+    return {
+        key: torch.full(
+            shape,
+            ZERO_EXPONENT if dtype == torch.int8 and key != LOW else 0,
+            dtype=dtype,
+            device=p.device,
+        )
+        for key, (dtype, shape) in layout(form, algorithm, p).items()
+    }
+
+
+def fits(entry: Mapping[str, Any], p: Tensor, form: Form, algorithm: Algorithm) -> bool:
+    """Whether a parameter's state has this form."""
+    scalars = ("step", *(algorithm.torch_state[field] for field, _ in algorithm.rule.scalars))
+    if not all(key in entry for key in scalars) or (LOW in entry and not form.extra):
+        return False
+    for key, (dtype, shape) in layout(form, algorithm, p).items():
+        t = entry.get(key)
+        if t is None or t.dtype != dtype or t.shape != shape:
+            return False
+    return True
+
+
+def complete(group: dict[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Give a group the options it lacks, where the optimizer has any."""
+    for option in OPTIONS:
+        if option in defaults:
+            group.setdefault(option, defaults[option])
 
 
 def numbers(group: Mapping[str, Any], before: int) -> list[tuple[int, int]]:

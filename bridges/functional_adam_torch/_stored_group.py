@@ -16,11 +16,11 @@ from functional_adam.bounds import on_host as limit_on_host
 from . import _coefficients, _fused, _single, _step, _stored, _stored_kernel
 from ._engines import Engines
 from ._formula import Batch
-from ._storage import Form, Storage, form_of, keys_of, numbers, zeros
+from ._storage import Form, Storage, fits, form_of, keys_of, numbers, zeros
 from ._stored import Scalars
 
 
-@torch.compiler.disable
+@torch._disable_dynamo
 def step(
     optimizer: Any,
     group: dict[str, Any],
@@ -116,20 +116,6 @@ def check_entry(entry: Mapping[str, Tensor], p: Tensor, form: Form, algorithm: A
         )
 
 
-def fits(entry: Mapping[str, Any], p: Tensor, form: Form, algorithm: Algorithm) -> bool:
-    """Whether a parameter's state has this form."""
-    wanted = zeros(
-        form, algorithm, p.to("meta") if p.is_meta else torch.empty_like(p, device="meta")
-    )
-    scalars = {"step", *(algorithm.torch_state[field] for field, _ in algorithm.rule.scalars)}
-    return entry.keys() == wanted.keys() | scalars and all(
-        isinstance(entry[key], Tensor)
-        and entry[key].dtype == like.dtype
-        and entry[key].shape == like.shape
-        for key, like in wanted.items()
-    )
-
-
 def _batch(
     algorithm: Algorithm,
     group: dict[str, Any],
@@ -165,5 +151,5 @@ def _share(batch: Batch, form: Form) -> Any:
 
 
 def _flat(p: Tensor, g: Tensor, kept: list[Tensor]) -> list[Tensor]:
-    """Gradient, parameter and state as vectors in row-major order; of the first two maybe copies."""
+    """Gradient, parameter (maybe copies) and state as vectors in row-major order."""
     return [t.detach().reshape(-1) for t in (g, p, *kept)]

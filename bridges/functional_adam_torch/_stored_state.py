@@ -14,9 +14,9 @@ from functional_adam._bits import hashed, of_moment
 from functional_adam._halves import join, split
 
 from . import _storage, _words
-from ._storage import LOW, OPTIONS, Form, Storage, form_of, keys_of, number, storage_of, zeros
+from ._storage import LOW, OPTIONS, Form, Storage, fits, form_of, keys_of, number, storage_of, zeros
 from ._stored import decode, encode, indices, random_keys
-from ._stored_group import entry_of, fits
+from ._stored_group import entry_of
 
 
 @contextlib.contextmanager
@@ -45,9 +45,7 @@ def stored(optimizer: Any) -> Iterator[None]:
 def _restore(optimizer: Any, given: Mapping[str, Any]) -> None:
     place = 0
     for group, saved in zip(optimizer.param_groups, given["param_groups"], strict=True):
-        for option in OPTIONS:
-            if option in optimizer.defaults:
-                group.setdefault(option, optimizer.defaults[option])
+        _storage.complete(group, optimizer.defaults)
         _storage.check_group(group, optimizer.engine)
         storage, algorithm = storage_of(group), optimizer._algorithm(group)
         names = group.get("param_names") or range(place, place + len(group["params"]))
@@ -57,10 +55,7 @@ def _restore(optimizer: Any, given: Mapping[str, Any]) -> None:
             continue
         for p, key, name in zip(group["params"], saved["params"], names, strict=True):
             if key in given["state"]:
-                entry = _adopted(given["state"][key], p, storage, algorithm, name)
-                optimizer.state[p] = {**optimizer.state[p], **entry}
-                for lost in optimizer.state[p].keys() - entry.keys():
-                    del optimizer.state[p][lost]
+                optimizer.state[p] = _adopted(given["state"][key], p, storage, algorithm, name)
 
 
 def _refuse_codes(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
@@ -85,6 +80,8 @@ def _adopted(
         for key, x in entry.items()
     }
     scalars = ["step", *(algorithm.torch_state[field] for field, _ in algorithm.rule.scalars)]
+    if lacking := [key for key in scalars if key not in entry]:
+        raise ValueError(f"a parameter's state has no {lacking[0]}: {', '.join(entry)}")
     for key in scalars:
         entry[key] = entry[key].cpu()
     if fits(entry, p, form, algorithm):

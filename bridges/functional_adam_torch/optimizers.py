@@ -78,14 +78,12 @@ class _RuleStep(torch.optim.Optimizer):
         fused: bool | None = None,
     ) -> None:
         """Take what is ours at construction; `fused` is that of classes torch has no kernel for."""
-        if moments is not None or master_bits is not None:
+        if moments is not None or master_bits is not None or seed != 0:
             if fused:
                 raise ValueError("fused=True does not go together with moments and master_bits")
-            own = dict(zip(_storage.OPTIONS, (moments, master_bits, seed), strict=True))
-            self.defaults.update(own)
+            self.defaults |= dict(moments=moments, master_bits=master_bits, seed=seed)
             for group in self.param_groups:
-                for option, value in own.items():
-                    group.setdefault(option, value)
+                _storage.complete(group, self.defaults)
         if fused:
             if self.defaults["differentiable"]:
                 raise RuntimeError("`fused` does not support `differentiable`")
@@ -100,7 +98,11 @@ class _RuleStep(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """As torch's; a group may have `moments`, `master_bits` and `seed` of its own."""
         super().add_param_group(param_group)
-        _storage.check_group(self.param_groups[-1], self.engine)
+        try:
+            _storage.check_group(self.param_groups[-1], self.engine)
+        except (TypeError, ValueError):
+            self.param_groups.pop()
+            raise
 
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore
