@@ -30,6 +30,11 @@ class Int8(NamedTuple):
     code: Any  # uint8, like the leaf
     exponent: Any  # int8 (..., blocks): of the power of two that is the scale of a block
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the leaf."""
+        return tuple(jnp.shape(self.code))
+
 
 def _grid(top: int) -> tuple[int, int, float]:
     """Largest code; bits and value of the constant that code 0 stands for."""

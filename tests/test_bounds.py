@@ -99,7 +99,7 @@ def _coefficients(rule, t):
     constants += (("momentum_decay", 4e-3),)
     product = np.prod([0.9 * (1 - 0.5 * 0.96 ** (i * 4e-3)) for i in range(1, t)])
     scalars = {name: jnp.float32(product) for name, _ in rule.scalars}
-    return compiled(rule, constants, {}, jnp.int32(t - 1), scalars, "none")[0]
+    return compiled(rule, constants, {}, jnp.int32(t - 1), scalars, ("none",) * 3)[0]
 
 
 def test_no_op_on_exact_moments():

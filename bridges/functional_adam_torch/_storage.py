@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from jax.tree_util import DictKey, SequenceKey
@@ -37,8 +37,8 @@ _SUPPORTED = ("auto", "single", "compile")
 class Storage:
     """What a group asks for; fields as the options."""
 
-    moments: str | None
-    master_bits: int | None
+    moments: Literal["float32", "bfloat16", "int8"]
+    master_bits: Literal[32, 24, 16] | None
     seed: int
 
     @property
@@ -63,7 +63,7 @@ def storage_of(group: Mapping[str, Any]) -> Storage | None:
     seed = 0 if seed is None else seed
     if not isinstance(seed, int) or not 0 <= seed < 2**32:
         raise ValueError(f"seed must be an integer in [0, 2**32), got {seed!r}")
-    return Storage(moments or "float32", bits, seed)
+    return Storage(cast(Any, moments or "float32"), cast(Any, bits), seed)
 
 
 def check_group(group: Mapping[str, Any], engine: str) -> None:

@@ -55,7 +55,7 @@ def _restore(optimizer: Any, given: Mapping[str, Any]) -> None:
             continue
         for p, key, name in zip(group["params"], saved["params"], names, strict=True):
             if key in given["state"]:
-                optimizer.state[p] = _adopted(given["state"][key], p, storage, algorithm, name)
+                optimizer.state[p] = adopted(given["state"][key], p, storage, algorithm, name)
 
 
 def _refuse_codes(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
@@ -68,7 +68,7 @@ def _refuse_codes(given: Mapping[str, Any], saved: Mapping[str, Any]) -> None:
             )
 
 
-def _adopted(
+def adopted(
     entry: Mapping[str, Any], p: Tensor, storage: Storage, algorithm: Algorithm, name: str | int
 ) -> dict[str, Any]:
     """A saved entry in memory of its own, stored as asked for."""
