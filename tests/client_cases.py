@@ -21,6 +21,9 @@ BASE: list[tuple[str, dict[str, Any]]] = [
 ENGINES: list[tuple[str, dict[str, Any]]] = [
     ("AdamW", {"foreach": True}),
     ("RAdam", {"foreach": True}),
+    ("AdamW", {"fused": True}),
+    ("AdamW", {"engine": "compile"}),
+    ("Adam", {"amsgrad": True, "engine": "flat"}),
 ]
 KINDS = [*BASE, *ENGINES]
 # A DTensor meets other code in lists than one by one: every class in each way. engine="jax" steps

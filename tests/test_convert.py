@@ -32,6 +32,8 @@ KINDS = [
     ("adamax", "Adamax", {}),
 ]
 kinds = pytest.mark.parametrize(("algorithm", "name", "options"), KINDS, ids=[k[0] for k in KINDS])
+# A run in half precision has moments that cannot decay, and we say so: see test_moments.
+half_moments = pytest.mark.filterwarnings("ignore::functional_adam.PrecisionWarning")
 DTYPES = (
     *(torch.float32, torch.float64, torch.bfloat16, torch.float16),
     *(torch.complex64, torch.complex128),
@@ -101,6 +103,7 @@ def _groups(named, **options):
 
 
 @kinds
+@half_moments
 def test_there_and_back_is_bit_equal(algorithm, name, options):
     modules = itertools.cycle((torch.optim, ft))
     for dtype, grouped, missing in itertools.product(
@@ -290,6 +293,7 @@ def test_a_tree_of_another_structure_keeps_it():
     ft.to_torch(params, state, optimizer)
 
 
+@half_moments
 def test_a_half_precision_run_keeps_the_dtype_of_its_moments():
     """torch's own load_state_dict casts them: pytorch#43706."""
     p = nn.Parameter(torch.ones(3, dtype=torch.bfloat16))

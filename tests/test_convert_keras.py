@@ -84,6 +84,7 @@ def test_hopping_stays_with_the_run_that_never_moves(name, options):
     assert int(moving.iterations.value) == 40
 
 
+@pytest.mark.filterwarnings("ignore::functional_adam.PrecisionWarning")
 @pytest.mark.parametrize(
     ("name", "options", "dtype"),
     [(*case, "float32") for case in CASES] + [(*CASES[1], "bfloat16")],
