@@ -17,11 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-MAGNITUDE = np.uint32(0x7FFF_FFFF)
-INFINITY = np.uint32(0x7F80_0000)
+from . import _words
 
-_GOLDEN = np.uint32(0x9E3779B9)
-_FIRST, _SECOND = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
+MAGNITUDE = 0x7FFF_FFFF
+INFINITY = 0x7F80_0000
+
+_GOLDEN = 0x9E3779B9
+_FIRST, _SECOND = 0x7FEB352D, 0x846CA68B
 
 
 def leaf_id(path: Any, purpose: str = "") -> np.uint32:
@@ -36,40 +38,42 @@ def random_bits(seed: Any, step: Any, leaf: Any, shape: tuple[int, ...]) -> jax.
         seed, step, leaf: integer scalars, traced or not.
         shape: of the array whose elements are to be rounded.
     """
-    key = _mix(_word(seed) ^ _mix(_word(leaf) ^ _mix(_word(step) + _GOLDEN)))
-    x = _index(shape) ^ key
-    x = (x ^ (x >> 16)) * _FIRST
+    return hashed(_index(shape), *keys(seed, step, leaf))
+
+
+def keys(seed: Any, step: Any, leaf: Any, ops: Any = _words) -> tuple[Any, Any]:
+    """Two words that the elements of a leaf share in a step."""
+    key = _mix(ops.word(leaf) ^ _mix(ops.word(step) + ops.constant(_GOLDEN), ops), ops)
+    key = _mix(ops.word(seed) ^ key, ops)
+    return key, _mix(key + ops.constant(_GOLDEN), ops)
+
+
+def hashed(index: Any, key: Any, second: Any, ops: Any = _words) -> Any:
+    """Random bits of the elements with these row-major indices, words."""
+    x = index ^ key
+    x = (x ^ ops.shr(x, 16)) * _FIRST
     # Without a second word of the key, two leaves could only differ by a permutation of bits.
-    x = ((x ^ (x >> 15)) + _mix(key + _GOLDEN)) * _SECOND
-    return x ^ (x >> 16)
+    x = ((x ^ ops.shr(x, 15)) + second) * ops.constant(_SECOND)
+    return x ^ ops.shr(x, 16)
 
 
-def rotated(bits: jax.Array, places: int) -> jax.Array:
+def of_moment(bits: Any, i: int, ops: Any = _words) -> Any:
+    """Bits for the i-th moment: eleven places apart, no two share their leading bits."""
+    return rotated(bits, 11 * i, ops)
+
+
+def rotated(bits: Any, places: int, ops: Any = _words) -> Any:
     """Rotate left, so that the leading bits of several roundings are different bits of one hash."""
     places %= 32
     if places == 0:
         return bits
-    return (bits << np.uint32(places)) | (bits >> np.uint32(32 - places))
+    return (bits << places) | ops.shr(bits, 32 - places)
 
 
-def to_bits(x: jax.Array) -> jax.Array:
-    """Bits of a float32 array, as uint32."""
-    return lax.bitcast_convert_type(x, jnp.uint32)
-
-
-def from_bits(bits: jax.Array) -> jax.Array:
-    """Float32 array of these uint32 bits."""
-    return lax.bitcast_convert_type(bits, jnp.float32)
-
-
-def _word(x: Any) -> jax.Array:
-    return jnp.asarray(x).astype(jnp.uint32)
-
-
-def _mix(x: jax.Array) -> jax.Array:
-    x = (x ^ (x >> 16)) * _FIRST
-    x = (x ^ (x >> 15)) * _SECOND
-    return x ^ (x >> 16)
+def _mix(x: Any, ops: Any) -> Any:
+    x = (x ^ ops.shr(x, 16)) * _FIRST
+    x = (x ^ ops.shr(x, 15)) * ops.constant(_SECOND)
+    return x ^ ops.shr(x, 16)
 
 
 def _index(shape: tuple[int, ...]) -> jax.Array:

@@ -14,10 +14,9 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from . import _int8
-from ._bits import INFINITY, MAGNITUDE, to_bits
+from . import _int8, _words
+from ._bits import INFINITY, MAGNITUDE
 from ._placement import zeros_like
 
 
@@ -48,21 +47,19 @@ def float32_codec() -> Codec:
 
 def bfloat16_codec() -> Codec:
     """The upper half of a float32, stochastically rounded; every leaf."""
+    return Codec(
+        lambda like: zeros_like(like, jnp.bfloat16),
+        lambda code, shape: code.astype(jnp.float32),
+        lambda x, old, bits: as_bfloat16(x.astype(jnp.float32), bits),
+    )
 
-    def encode(x, old, bits):
-        del old
-        x = x.astype(jnp.float32)
-        word = to_bits(x)
-        up = word + (bits >> 16)
-        # A finite number stays finite, and infinity is not rounded up to NaN.
-        up = jnp.where(up & MAGNITUDE >= INFINITY, word, up)
-        return lax.bitcast_convert_type((up >> 16).astype(jnp.uint16), jnp.bfloat16)
 
-    def decode(code, shape):
-        del shape
-        return code.astype(jnp.float32)
-
-    return Codec(lambda like: zeros_like(like, jnp.bfloat16), decode, encode)
+def as_bfloat16(x: Any, bits: Any, ops: Any = _words) -> Any:
+    """Float32 numbers rounded to bfloat16, up or down by words of random bits."""
+    word = ops.to_bits(x)
+    up = word + ops.shr(bits, 16)
+    # A finite number stays finite, and infinity is not rounded up to NaN.
+    return ops.upper_half(ops.where(up & MAGNITUDE >= INFINITY, word, up), ops.BFLOAT16)
 
 
 def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE, block: int = _int8.BLOCK) -> Codec:

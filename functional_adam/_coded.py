@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from . import _ops
-from ._bits import leaf_id, random_bits, rotated
+from ._bits import leaf_id, of_moment, random_bits
 from ._codecs import Codec
 from ._leaf import Leaf, update_leaf
 from .bounds import clip
@@ -65,9 +65,8 @@ def _update(leaf, codecs, number, seed, count, k, limit, shrink, g, p, codes):
     if leaf.decay == "decoupled":
         u = _ops.add_scaled(u, p.astype(wide), (shrink - 1).astype(wide))
     bits = random_bits(seed, count, number, shape)
-    # Eleven places apart, no two moments share their leading bits.
     kept = [
-        codec.encode(x, code, rotated(bits, 11 * i))
+        codec.encode(x, code, of_moment(bits, i))
         for i, (codec, x, code) in enumerate(zip(codecs, new, codes, strict=True))
     ]
     return (u.astype(leaf.dtype), *kept)

@@ -7,20 +7,21 @@ an integer addition of random bits and a shift, and decoding a shift back: no ta
 from __future__ import annotations
 
 import math
+import struct
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ._bits import MAGNITUDE, from_bits, to_bits
+from . import _words
+from ._bits import MAGNITUDE
 from ._placement import full_blocks, zeros_like
 
 MIN_SIZE = 4096  # elements; smaller leaves cost little and are often the ones that matter
 BLOCK = 128  # elements that share a scale, at most
 MIN_BLOCK = 16
 
-_DROPPED = np.uint32(20)  # bits of the 23 after the leading one
+_DROPPED = 20  # bits of the 23 after the leading one
 _TWO = 128 << 23  # bits of 2.0: scaled magnitudes are below
 
 
@@ -30,15 +31,22 @@ class Int8(NamedTuple):
     code: Any  # uint8, like the leaf
     exponent: Any  # int8 (..., blocks): of the power of two that is the scale of a block
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of the leaf."""
+        return tuple(jnp.shape(self.code))
 
-def _grid(signed: bool) -> tuple[np.uint32, np.uint32, np.float32]:
+
+def _grid(top: int) -> tuple[int, int, float]:
     """Largest code; bits and value of the constant that code 0 stands for."""
-    top = 127 if signed else 255
-    zero = np.uint32(_TWO - (top << int(_DROPPED)))
-    return np.uint32(top), zero, zero.view(np.float32)
+    zero = _TWO - (top << _DROPPED)
+    return top, zero, struct.unpack("f", struct.pack("I", zero))[0]
 
 
-def _block(shape: tuple[int, ...], min_size: int, most: int) -> int | None:
+_GRIDS = {True: _grid(127), False: _grid(255)}  # beside a sign, or without one
+
+
+def block_of(shape: tuple[int, ...], min_size: int = MIN_SIZE, most: int = BLOCK) -> int | None:
     """Elements of a block of a leaf of this shape; None where it stays float32."""
     if not shape or math.prod(shape) < min_size:
         return None
@@ -46,59 +54,61 @@ def _block(shape: tuple[int, ...], min_size: int, most: int) -> int | None:
     return next((size for size in sizes if shape[-1] % size == 0), None)
 
 
-def init(like: Any, min_size: int, most: int) -> Any:
+def init(like: Any, min_size: int, most: int = BLOCK) -> Any:
     """Code of zeros; a float32 array where the leaf is small or cannot be cut into blocks."""
     shape = jnp.shape(like)
-    block = _block(shape, min_size, most)
+    block = block_of(shape, min_size, most)
     if block is None:
         return zeros_like(like, jnp.float32)
     blocks = (*shape[:-1], shape[-1] // block)
-    return Int8(zeros_like(like, jnp.uint8), full_blocks(like, blocks, -127, jnp.int8))
+    return Int8(zeros_like(like, jnp.uint8), full_blocks(like, blocks, ZERO_EXPONENT, jnp.int8))
+
+
+ZERO_EXPONENT = -127  # of blocks of zeros
 
 
 def decode(code: Any, shape: tuple[int, ...], signed: bool) -> jax.Array:
     """Float32 array of the leaf's shape."""
     if not isinstance(code, Int8):
         return code
-    top, zero, offset = _grid(signed)
-    word = code.code.reshape(*code.exponent.shape, -1).astype(jnp.uint32)
-    y = from_bits(((word & top) << _DROPPED) + zero) - offset
-    if signed:
-        y = from_bits(to_bits(y) | ((word >> 7) << 31))
-    scale = from_bits((code.exponent.astype(jnp.int32) + 128).astype(jnp.uint32) << 23)
-    return (y * scale[..., None]).reshape(shape)
+    blocked = code.code.reshape(*code.exponent.shape, -1)
+    return decoded(blocked, code.exponent, signed).reshape(shape)
 
 
 def encode(x: jax.Array, old: Any, bits: jax.Array, signed: bool) -> Any:
     """Code whose decoded mean over the random bits is x."""
     if not isinstance(old, Int8):
         return x.astype(old.dtype)
-    top, zero, offset = _grid(signed)
     blocked = (*old.exponent.shape, x.shape[-1] // old.exponent.shape[-1])
-    word, bits = to_bits(x.astype(jnp.float32)).reshape(blocked), bits.reshape(blocked)
+    wide = x.astype(jnp.float32).reshape(blocked)
+    code, exponent = encoded(wide, bits.reshape(blocked), signed)
+    return Int8(code.reshape(x.shape), exponent)
+
+
+def decoded(code: Any, exponent: Any, signed: bool, ops: Any = _words) -> Any:
+    """Float32 numbers (..., block) of codes (..., block) and exponents (...)."""
+    top, zero, offset = _GRIDS[signed]
+    word = ops.word(code)
+    y = ops.from_bits(((word & top) << _DROPPED) + zero) - offset
+    if signed:
+        y = ops.from_bits(ops.to_bits(y) | (ops.shr(word, 7) << 31))
+    scale = ops.from_bits(ops.word(ops.integer(exponent) + 128) << 23)
+    return y * scale[..., None]
+
+
+def encoded(x: Any, bits: Any, signed: bool, ops: Any = _words) -> tuple[Any, Any]:
+    """Codes (..., block) and exponents (...) of float32 numbers, rounded by random bits."""
+    top, zero, offset = _GRIDS[signed]
+    word = ops.to_bits(x)
     magnitude = word & MAGNITUDE
-    exponent = _largest(magnitude) >> 23
+    exponent = ops.shr(ops.largest(magnitude), 23)
     # Above 253 the reciprocal is no normal number; 255 makes an infinite scale. Without a sign the
     # smallest code must be a normal number, for code 1 is what keeps a divisor from zero.
-    exponent = jnp.where(exponent == 255, exponent, jnp.clip(exponent, 1 if signed else 35, 253))
-    y = from_bits(magnitude) * from_bits((np.uint32(254) - exponent) << 23)[..., None] + offset
-    code = jnp.minimum((to_bits(y) - zero + (bits >> np.uint32(12))) >> _DROPPED, top)
+    exponent = ops.where(exponent == 255, exponent, ops.clip(exponent, 1 if signed else 35, 253))
+    y = ops.from_bits(magnitude) * ops.from_bits((254 - exponent) << 23)[..., None] + offset
+    code = ops.minimum(ops.shr(ops.to_bits(y) - zero + ops.shr(bits, 12), _DROPPED), top)
     if signed:
-        code |= (word >> 31) << 7
+        code |= ops.shr(word, 31) << 7
     else:
-        code = jnp.maximum(code, (magnitude > 0).astype(jnp.uint32))
-    return Int8(
-        code.astype(jnp.uint8).reshape(x.shape), (exponent.astype(jnp.int32) - 128).astype(jnp.int8)
-    )
-
-
-def _largest(x: jax.Array) -> jax.Array:
-    """Largest element of the last axis.
-
-    Halves are compared until few are left: XLA on CPU fuses and vectorises that, while a reduction
-    of a long last axis runs element by element (a step takes half the time).
-    """
-    while x.shape[-1] > MIN_BLOCK and x.shape[-1] % 2 == 0:
-        half = x.shape[-1] // 2
-        x = jnp.maximum(x[..., :half], x[..., half:])
-    return jnp.max(x, axis=-1)
+        code = ops.maximum(code, ops.word(magnitude > 0))
+    return ops.uint8(code), ops.narrow(ops.integer(exponent) - 128, 8)

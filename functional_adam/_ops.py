@@ -87,7 +87,7 @@ def add_scaled(a, b, s):
 def lerp_(a, b, w):
     """``a + w * (b - a)``, from the nearer end, as torch.lerp."""
     near = w < 0.5
-    if isinstance(w, np.generic):
+    if isinstance(w, np.floating):
         return w * (b - a) + a if near else (w - 1) * (b - a) + b
     weight = lax.select(near, w, w - 1)
     start = lax.select(spread(near, a), a, b)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from . import _check
@@ -112,42 +113,53 @@ def moment_bound(one_minus_b1: Any, b2: Any, one_minus_b2: Any, t: Any) -> jax.A
     return _look_ahead_bound(one_minus_b1, b2, one_minus_b2, t, 1.0, 0.0)
 
 
-def adam_limit(k: Any, t: jax.Array) -> jax.Array:
+def adam_limit(k: Any, t: Any) -> Any:
     """Largest step of Adam, AMSGrad and NAdam with these coefficients, learning rate included."""
     a = getattr(k, "neg_step_g", None)
     b = k.neg_step_m if hasattr(k, "neg_step_m") else k.neg_step
-    shares = jnp.abs(b), jnp.zeros_like(b) if a is None else jnp.abs(a)
+    shares = abs(b), 0.0 if a is None else abs(a)
     # Without it the root is not corrected, or belongs to the step already.
     root = 1.0 if k.sqrt_c2 is None else k.sqrt_c2
     return _SLACK * root * _look_ahead_bound(k.one_minus_b1, k.b2, k.one_minus_b2, t, *shares)
 
 
-def radam_limit(k: Any, t: jax.Array) -> jax.Array:
+def radam_limit(k: Any, t: Any) -> Any:
     """Largest step of RAdam with these coefficients; infinite before rectification."""
     a, b = (0.0, 1.0) if k.ahead_m is None else (k.ahead_g, k.ahead_m)
     bound = _look_ahead_bound(k.one_minus_b1, k.b2, k.one_minus_b2, t, b, a)
-    return jnp.where(k.rectified, _SLACK * jnp.abs(k.neg_rectified) * bound, jnp.inf)
+    return _numpy(t).where(k.rectified, _SLACK * abs(k.neg_rectified) * bound, math.inf)
 
 
-def adamax_limit(k: Any, t: jax.Array) -> jax.Array:
+def adamax_limit(k: Any, t: Any) -> Any:
     """Largest step of Adamax with these coefficients, learning rate included."""
-    ratio = (1 - k.one_minus_b1) / k.b2
-    return _SLACK * jnp.abs(k.neg_step) * k.one_minus_b1 * _geometric(ratio, t)
+    ratio = (1 - k.one_minus_b1) / _positive(k.b2)
+    return _SLACK * abs(k.neg_step) * k.one_minus_b1 * _geometric(ratio, t)
+
+
+def on_host(limit: Any, k: Any, t: float) -> float:
+    """A rule's limit of Python floats: infinite where there is none."""
+    with np.errstate(all="ignore"):
+        return float(limit(k, t))
 
 
 def _look_ahead_bound(one_minus_b1, b2, one_minus_b2, t, b, a):
     """Largest ``|b * m + a * g| / sqrt(v)`` at step t."""
     w = one_minus_b1 * b
     series = _geometric((1 - one_minus_b1) ** 2 / _positive(b2), t)
-    return jnp.sqrt((a * (a + 2 * w) + w**2 * series) / one_minus_b2)
+    return _numpy(t).sqrt((a * (a + 2 * w) + w**2 * series) / one_minus_b2)
 
 
 def _geometric(q, t):
     """``1 + q + ... + q**(t - 1)`` in float32, for q >= 0; its digits do not cancel near q = 1."""
-    rate = _log(q)
-    near = jnp.abs(rate * t) < 1e-4
-    safe = jnp.where(near, 1.0, rate)
-    return jnp.where(near, t * (1 + rate * (t - 1) / 2), jnp.expm1(safe * t) / jnp.expm1(safe))
+    xp, rate = _numpy(t), _log(q)
+    near = abs(rate * t) < 1e-4
+    safe = xp.where(near, 1.0, rate)
+    return xp.where(near, t * (1 + rate * (t - 1) / 2), xp.expm1(safe * t) / xp.expm1(safe))
+
+
+def _numpy(t):
+    """NumPy on the host, where the step is a Python float, else JAX's."""
+    return np if isinstance(t, float) else jnp
 
 
 def _positive(x):

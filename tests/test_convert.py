@@ -441,10 +441,14 @@ ERRORS = [
      r"two states of Adam hold the leaf 'a\.bias'"),
     (
         lambda: _moved(
-            lambda a: {"state": fa.with_master(fa.adam(1.0)).init(a["params"])}
+            lambda a: {
+                "state": fa.with_master(fa.adam(1.0)).init(
+                    jax.tree.map(lambda x: x.astype(jnp.bfloat16), a["params"])
+                )
+            }
         ),
         ValueError,
-        r"with_master keeps the float32 weights in its state: convert functional_adam\.master_par",
+        r"state of a\.weight has 16 more bits of the weight: the optimizer needs master_bits=32",
     ),
 ]  # fmt: skip
 

@@ -28,14 +28,14 @@ as copying so many (2 cores with AVX-512, float32)."""
 HALF = (torch.bfloat16, torch.float16)
 DTYPES = (torch.float32, torch.float64, *HALF)
 
-_OPTIONS = {
+OPTIONS = {
     # Contract the products that torch's own kernels contract.
     "cpp.enable_floating_point_contract_flag": "fast",
     # As many threads as torch has when it runs, not when it was compiled.
     "cpp.dynamic_threads": True,
 }
-# Length that the compiler is shown: any other would do, but the same one finds the cache on disk.
-_SHOWN = 100_003
+SHOWN = 100_003
+"""Length that a compiler is shown: any would do, but the same one finds the cache on disk."""
 
 _number = itertools.count()
 
@@ -44,15 +44,15 @@ class Kernel:
     """A formula compiled for one dtype and device."""
 
     def __init__(self, formula: Formula, k: Any, dtype: torch.dtype, device: torch.device):
-        program = _program(formula, type(k), tuple(_kind(x) for x in k), dtype)
+        program = _program(formula, type(k), tuple(kind_of(x) for x in k), dtype)
         columns = 2 + len(formula.algorithm.rule.moments)
         scalars = pack(k, 1.0, device)
         # A compiler that fails must not fail in the middle of a step; what it warns of, already
         # when it is imported, is its own.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._run = torch.compile(program, dynamic=True, fullgraph=True, options=_OPTIONS)
-            self(scalars, [torch.zeros(_SHOWN, dtype=dtype, device=device) for _ in range(columns)])
+            self._run = torch.compile(program, dynamic=True, fullgraph=True, options=OPTIONS)
+            self(scalars, [torch.zeros(SHOWN, dtype=dtype, device=device) for _ in range(columns)])
 
     def __call__(self, scalars: Tensor, columns: list[Tensor]) -> None:
         """Step in place: flat parameter, gradient (only read) and moments of one length."""
@@ -61,13 +61,31 @@ class Kernel:
 
 def kernel(formula: Formula, k: Any, like: Tensor) -> Kernel:
     """The kernel for these, compiled at the first call; raises what the compiler raises."""
-    return _kernels(formula, _Kinds(k), like.dtype, like.device.type)
+    return _kernels(formula, Kinds(k), like.dtype, like.device.type)
 
 
 def pack(k: Any, shrink: Any, device: torch.device) -> Tensor:
     """The scalars of a step, in the order of the rule's, as one float64 tensor."""
     values = [float(x) for x in (*k, 1.0 if shrink is None else shrink) if x is not None]
     return torch.tensor(values, dtype=torch.float64, device=device)
+
+
+def unpacked(scalars: Tensor, row: Any, kinds: tuple[str, ...]) -> tuple[Any, ...]:
+    """The rule's scalars, of these kinds, and those behind them: undoes `pack` within a program."""
+    given = iter(range(scalars.shape[0]))
+    make = {
+        "none": lambda: None,
+        "bool": lambda: scalars[next(given)] > 0,
+        "number": lambda: scalars[next(given)],
+    }
+    k = row(*[make[kind]() for kind in kinds])
+    return k, *(scalars[i] for i in given)
+
+
+def program_of(function: Callable[..., None]) -> Callable[..., None]:
+    """The function with a code object of its own: compilers keep a few programs for each."""
+    code = function.__code__.replace(co_name=f"program_{next(_number)}")
+    return types.FunctionType(code, function.__globals__, None, None, function.__closure__)
 
 
 def flat_columns(batch: Batch, i: int) -> list[Tensor] | None:
@@ -92,26 +110,26 @@ def flat_columns(batch: Batch, i: int) -> list[Tensor] | None:
     return [t.as_strided((t.numel(),), (1,)) for t in (p, g, *moments)]
 
 
-class _Kinds:
+class Kinds:
     """A row of scalars, hashed by what the program of a kernel depends on, not by its values."""
 
     def __init__(self, k: Any):
         self.k = k
-        self._key = (type(k), tuple(_kind(x) for x in k))
+        self._key = (type(k), tuple(kind_of(x) for x in k))
 
     def __hash__(self) -> int:
         return hash(self._key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Kinds) and self._key == other._key
+        return isinstance(other, Kinds) and self._key == other._key
 
 
 @functools.cache
-def _kernels(formula: Formula, kinds: _Kinds, dtype: torch.dtype, device: str) -> Kernel:
+def _kernels(formula: Formula, kinds: Kinds, dtype: torch.dtype, device: str) -> Kernel:
     return Kernel(formula, kinds.k, dtype, torch.device(device))
 
 
-def _kind(x: Any) -> str:
+def kind_of(x: Any) -> str:
     return "none" if x is None else "bool" if isinstance(x, bool) else "number"
 
 
@@ -121,20 +139,11 @@ def _program(
     wide = torch.float32 if dtype in HALF else dtype
 
     def program(scalars, p, g, *moments):
-        given = iter(range(scalars.shape[0]))
-        make = {
-            "none": lambda: None,
-            "bool": lambda: scalars[next(given)] > 0,
-            "number": lambda: scalars[next(given)],
-        }
-        k = [make[kind]() for kind in kinds]
-        shrink = scalars[next(given)]
+        k, shrink = unpacked(scalars, row, kinds)
         targets = (p, *moments)
         p, g, *moments = (t.to(wide) for t in (p, g, *moments))
-        results = formula(_functional, p, g, moments, row(*k), shrink)
+        results = formula(_functional, p, g, moments, k, shrink)
         for target, result in zip(targets, results, strict=True):
             target.copy_(result)
 
-    # Compiled programs are kept with the code object, a few for each: every kernel has its own.
-    code = program.__code__.replace(co_name=f"program_{next(_number)}")
-    return types.FunctionType(code, globals(), None, None, program.__closure__)
+    return program_of(program)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ from ._arena import Arena, Terms
 from ._buffers import Run
 from ._coefficients import on_host
 from ._formula import Batch, Formula
+
+Kernel = TypeVar("Kernel")
 
 ENGINES = ("auto", "single", "foreach", "compile", "flat", "jax")
 
@@ -125,10 +127,14 @@ class Engines:
         return run
 
     def _kernel(self, formula: Formula, k: Any, like: Tensor) -> _compile.Kernel | None:
+        return self.attempt(lambda: _compile.kernel(formula, k, like))
+
+    def attempt(self, make: Callable[[], Kernel]) -> Kernel | None:
+        """What `make` compiles; None, after one warning, where there is no compiler."""
         if self._broken:
             return None
         try:
-            return _compile.kernel(formula, k, like)
+            return make()
         except Exception as error:  # whatever a compiler and its tools may raise
             self._broken = True
             reason = str(error).strip().partition("\n")[0]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from functional_adam import Algorithm
@@ -47,6 +48,29 @@ class Formula:
         """One step: the new parameter and moments. `shrink` as in `Batch`."""
         p, g = self.decayed(ops, p, g, shrink)
         return self.algorithm.rule.step(ops, p, g, *moments, k)
+
+    def clipped(
+        self, ops: Any, p: Any, g: Any, moments: Any, k: Any, shrink: Any, limit: Any
+    ) -> tuple[Any, ...]:
+        """As a call, the step kept within +-`limit`, as the core does with coded moments.
+
+        Decoupled decay is added to the clipped step, and `shrink` is minus the share it takes.
+        """
+        if self.maximize:
+            g = ops.neg(g)
+        if self.decay == "coupled":
+            g = ops.add_scaled(g, p, shrink)
+        u, *moments = self.algorithm.rule.step(ops, torch.zeros_like(g), g, *moments, k)
+        u = _clip(u, limit)
+        if self.decay == "decoupled":
+            u = ops.add_scaled(u, p, shrink)
+        return p + u, *moments
+
+
+def _clip(u: Tensor, limit: Any) -> Tensor:
+    if isinstance(limit, Tensor):
+        return torch.minimum(torch.maximum(u, -limit), limit)
+    return u.clamp(-limit, limit)
 
 
 @dataclasses.dataclass

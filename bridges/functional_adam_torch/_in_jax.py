@@ -12,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from functional_adam import ALGORITHMS
+from functional_adam import ALGORITHMS, with_master
 from functional_adam.convert import names as tree_names
+from functional_adam.convert._masters import closed, opened
 from functional_adam.convert.moments import Moments, fill
 
+from . import _recode
+from ._storage import Storage, storage_of
 from .record import Leaf, Record, initial
 
 FROZEN = "frozen"
@@ -72,19 +75,38 @@ def transformation(record: Record, rates: Rates | None = None, like: Any = None)
 def state(record: Record, tx: Any, like: Any = None) -> Any:
     """The state of `transformation(record)`, arrays as they are in the record."""
     shapes = {
-        name: jax.ShapeDtypeStruct(x.shape, jnp.float32) for name, x in _arrays(record).items()
+        name: jax.ShapeDtypeStruct(x.shape, _dtype(record, name))
+        for name, x in _arrays(record).items()
     }
     empty = jax.eval_shape(tx.init, arrange(shapes, like))
     found = {}
     for part in parts(record):
-        algorithm = ALGORITHMS[record.groups[part.group].algorithm]
+        group = record.groups[part.group]
+        algorithm, storage = ALGORITHMS[group.algorithm], storage_of(group.options)
         count = np.asarray(part.count, np.int32)
         scalars = record.leaves[part.names[0]].scalars
         for name in part.names:
+            own = record.leaves[name]
             # No gradient came yet: torch has no state, and ours is that before the first step.
-            kept = record.leaves[name].moments or initial(algorithm, record.values[name])[0]
-            found[name] = Moments(count, kept, scalars)
-    return fill(empty, found)
+            kept = own.moments or initial(algorithm, record.values[name])[0]
+            if storage is None:
+                found[name] = Moments(count, kept, scalars)
+                continue
+            kept = _stored(storage, own, kept, name)
+            found[name] = Moments(count, kept, scalars, own.low, np.uint32(storage.seed))
+    return closed(empty, fill(opened(empty)[1], found), found)
+
+
+def _stored(storage: Storage, leaf: Leaf, moments: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Moments as the transformation keeps them; 8-bit codes as they are, if blocks stayed so."""
+    if storage.moments == "bfloat16":
+        return {field: np.asarray(x, jnp.bfloat16) for field, x in moments.items()}
+    if storage.moments != "int8":
+        return dict(moments)
+    if not leaf.moments:
+        return {field: _recode.zeros(x.shape) for field, x in moments.items()}
+    step = np.int32(leaf.step)
+    return {field: _recode.as_int8(x, field, step, name) for field, x in moments.items()}
 
 
 def arrange(flat: Mapping[str, Any], like: Any) -> Any:
@@ -106,12 +128,27 @@ def _arrays(record: Record) -> dict[str, Any]:
     return {**{n: x.moments["mu"] for n, x in record.leaves.items() if x.moments}, **record.values}
 
 
+def _dtype(record: Record, name: str) -> Any:
+    """Dtype to make a state for: only half-precision weights have remainders."""
+    if name in record.values:
+        own = record.values[name].dtype
+        return own if own.itemsize == 2 else jnp.float32
+    kept = record.leaves[name].low
+    return jnp.float32 if kept is None else jnp.bfloat16
+
+
 def _make(record: Record, part: Part, rates: Rates | None) -> Any:
     group = record.groups[part.group]
     algorithm = ALGORITHMS[group.algorithm]
     values: dict[str, Any] = dict(group.hyperparameters)
     if rates is not None:
         values |= rates(part.group, part.count)
+    storage = storage_of(group.options)
+    if storage is not None:
+        own = algorithm.make(**values, maximize=group.maximize, moments=storage.moments)
+        if storage.master_bits is None:
+            return own
+        return with_master(own, bits=storage.master_bits, seed=storage.seed)
     dtypes = {
         f"{field}_dtype": dtype
         for field, dtype in _dtypes(record, part).items()
@@ -125,7 +162,7 @@ def _dtypes(record: Record, part: Part) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     leaves = [(record.leaves[name], record.values.get(name)) for name in part.names]
     for field in ALGORITHMS[record.groups[part.group].algorithm].rule.moments:
-        kept = {x.moments[field].dtype for x, _ in leaves if x.moments}
+        kept = {np.asarray(x.moments[field]).dtype for x, _ in leaves if x.moments}
         usual = all(_is_usual(x, p, field) for x, p in leaves if x.moments)
         if len(kept) == 1 and not usual:
             chosen[field] = kept.pop()
@@ -133,7 +170,7 @@ def _dtypes(record: Record, part: Part) -> dict[str, Any]:
 
 
 def _is_usual(leaf: Leaf, parameter: Any, field: str) -> bool:
-    moment = leaf.moments[field]
+    moment = np.asarray(leaf.moments[field])
     if parameter is None or np.iscomplexobj(moment):
         return True
     return moment.dtype == (parameter.dtype if parameter.dtype.itemsize > 2 else np.float32)

@@ -62,7 +62,10 @@ def to_jax(
         total_steps: see `from_torch`.
 
     Returns:
-        `InJax`: transformation, parameters, state. Moments keep their dtype.
+        `InJax`: transformation, parameters, state. Moments keep their dtype, or their bits where
+        the group has `moments` or `master_bits`: the transformation then is of these `moments`,
+        inside of `with_master`, and 8-bit codes go over as they are (encoded anew where a layout
+        moves the last axis, which has their blocks).
 
     Raises:
         TypeError: another optimizer; float64 while x64 is off; sharded or sparse tensors.

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -17,6 +16,9 @@ from functional_adam.convert.moments import Moments, read
 
 from ._layouts import Layout, inverse, permutations, permute
 from ._parameters import Names, Paths, dotted_paths, family_of, group_of, named, options_of
+from ._recode import as_float32
+from ._storage import form_of, storage_of
+from ._stored_state import adopted
 from ._tensors import dtype_name, to_tensor
 from .record import Group, Leaf, algorithm_of
 from .state_entries import as_torch_scalars, from_moments, other_algorithm, write_entry
@@ -40,7 +42,12 @@ def to_torch(
     a transformation does not hold them), then fill both. Nothing is written before everything
     fits. Moments keep their dtype, which ``optimizer.load_state_dict`` would not (it casts them to
     the parameters': pytorch#43706); torch itself steps only moments of the parameters' dtype, so
-    a half-precision model needs `cast_moments`, or float32 parameters.
+    a half-precision model needs `cast_moments`, float32 parameters, or one of our optimizers with
+    `moments` or `master_bits`.
+
+    Moments that the optimizer stores as the state does go over as they are, and so do the bits of
+    `with_master`; others are encoded or decoded. 8-bit moments have blocks along the last axis:
+    where a layout moves it they are encoded anew. Seeds are the optimizer's own.
 
     A count beyond 2**24, where torch's float32 ``step`` would stand still, makes a float64 one
     (not with ``fused`` and ``capturable``, whose kernels take only float32: there the bias
@@ -74,7 +81,7 @@ def to_torch(
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
     axes = permutations(layout, shapes, aliases)
     path_of = {name: name for name in parameters} | dotted_paths(paths, {*shapes, *aliases})
-    values, moments = tree_names.named_leaves(params, "params"), read(state)
+    values, moments = tree_names.named_leaves(params, "params"), read(state, stored=True)
     stepped = {name for name, p in parameters.items() if id(p) in members}
     wanted = {path_of[n]: _permuted_shape(shapes[n], axes.get(n)) for n in parameters}
     problems = _problems(wanted, {path_of[n] for n in stepped}, values, moments)
@@ -90,6 +97,7 @@ def to_torch(
             index = members[id(parameters[name])]
             problems += other_algorithm(path, moments[path], groups[index].algorithm)
             leaf = from_moments(moments[path], index, inverse(axes.get(name)))
+            problems += _other_master(path, leaf, groups[index], parameters[name])
             step, scalars = as_torch_scalars(leaf)
             leaves[name] = dataclasses.replace(leaf, step=step, scalars=scalars)
     tree_names.refuse("params and state do not fit the optimizer", problems)
@@ -109,8 +117,15 @@ def _write(
     cast_moments: bool,
 ) -> None:
     for name, leaf in leaves.items():
+        storage = storage_of(groups[leaf.group].options)
+        if storage is None:
+            kept = {field: as_float32(x, field) for field, x in leaf.moments.items()}
+            leaf = dataclasses.replace(leaf, moments=kept, low=None)
         entry = write_entry(leaf, groups[leaf.group], parameters[name])
-        if cast_moments:
+        if storage is not None:
+            algorithm = ALGORITHMS[groups[leaf.group].algorithm]
+            entry = adopted(entry, parameters[name], storage, algorithm, name)
+        elif cast_moments:
             keys = ALGORITHMS[groups[leaf.group].algorithm].torch_state
             fields = {keys[field] for field in leaf.moments}
             dtype = parameters[name].dtype
@@ -119,6 +134,19 @@ def _write(
         optimizer.state.pop(parameters[name], None)
         if entry:
             optimizer.state[parameters[name]] = entry
+
+
+def _other_master(path: str, leaf: Leaf, group: Group, p: Tensor) -> list[str]:
+    """Say where a state has bits of a weight that the optimizer does not keep, or fewer."""
+    storage = storage_of(group.options)
+    kept = None if storage is None else form_of(storage, ALGORITHMS[group.algorithm], p).extra
+    has = 0 if leaf.low is None else 8 * leaf.low.dtype.itemsize
+    if has in (0, kept):
+        return []
+    return [
+        f"state of {path} has {has} more bits of the weight: the optimizer needs "
+        f"master_bits={16 + has}"
+    ]
 
 
 def _permuted_shape(shape: tuple[int, ...], axes: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -133,6 +161,6 @@ def _problems(
 ) -> list[str]:
     """Mismatches of the parameters, and of the moments of those that are optimized."""
     found = [f"params {x}" for x in tree_names.differences(wanted, tree_names.shapes(values))]
-    present = {name: np.shape(leaf.moments["mu"]) for name, leaf in moments.items()}
+    present = {name: tree_names.shape_of(leaf.moments["mu"]) for name, leaf in moments.items()}
     lines = tree_names.differences({n: s for n, s in wanted.items() if n in stepped}, present)
     return found + [f"state {line}" for line in lines]

@@ -1,7 +1,7 @@
 """The classes: torch.optim's constructors, options and state, with the core's arithmetic.
 
 Each is a subclass of its namesake, so signature, defaults, checks, param groups, hooks and
-state_dicts are torch's own; only `step` is replaced. What is added is one keyword:
+state_dicts are torch's own; only `step` is replaced. What is added are these keywords:
 
     engine: where the arithmetic happens. The rule, and the state, are the same in all of them, and
         it may be changed at any time (`optimizer.engine = "flat"`).
@@ -22,7 +22,7 @@ state_dicts are torch's own; only `step` is replaced. What is added is one keywo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ from torch.optim.optimizer import _use_grad_for_differentiable
 
 from functional_adam import ALGORITHMS, Algorithm
 
-from . import _collect, _engines, _fused, _step
+from . import _collect, _engines, _fused, _step, _storage, _stored_group, _stored_state
 
 Betas = tuple[float | Tensor, float | Tensor]
 
@@ -66,9 +66,24 @@ class _RuleStep(torch.optim.Optimizer):
             capturable=group["capturable"],
             differentiable=group["differentiable"],
         )
+        for group in self.param_groups:
+            _storage.check_group(group, self._engine)
 
-    def _set_engine(self, name: str, fused: bool | None = None) -> None:
-        """Set the engine at construction; `fused` is that of classes torch has no kernel for."""
+    def _set_up(
+        self,
+        name: str,
+        moments: str | None,
+        master_bits: int | None,
+        seed: int,
+        fused: bool | None = None,
+    ) -> None:
+        """Take what is ours at construction; `fused` is that of classes torch has no kernel for."""
+        if moments is not None or master_bits is not None or seed != 0:
+            if fused:
+                raise ValueError("fused=True does not go together with moments and master_bits")
+            self.defaults |= dict(moments=moments, master_bits=master_bits, seed=seed)
+            for group in self.param_groups:
+                _storage.complete(group, self.defaults)
         if fused:
             if self.defaults["differentiable"]:
                 raise RuntimeError("`fused` does not support `differentiable`")
@@ -79,6 +94,15 @@ class _RuleStep(torch.optim.Optimizer):
             name = "compile"
             self._step_supports_amp_scaling = True
         self.engine = name
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's; a group may have `moments`, `master_bits` and `seed` of its own."""
+        super().add_param_group(param_group)
+        try:
+            _storage.check_group(self.param_groups[-1], self.engine)
+        except (TypeError, ValueError):
+            self.param_groups.pop()
+            raise
 
     @_use_grad_for_differentiable
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore
@@ -103,6 +127,10 @@ class _RuleStep(torch.optim.Optimizer):
 
     def _step_group(self, number: int, group: dict[str, Any], before: int) -> None:
         engine, algorithm = self.engine, self._algorithm(group)
+        storage = _storage.storage_of(group)
+        if storage is not None:
+            _storage.check_group(group, engine)
+            return _stored_group.step(self, group, storage, algorithm, before, self._engines())
         fused = self.fuses and engine == "auto" and group["fused"]
         on_tensors = torch.compiler.is_compiling() or group["differentiable"] or group["capturable"]
         columns = None
@@ -148,6 +176,36 @@ class _RuleStep(torch.optim.Optimizer):
         self._engines().release(self.state)
         return super().state_dict()
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's; what is stored in few bits stays as it is, floats are stored as asked for."""
+        with _stored_state.stored(self):
+            super().load_state_dict(state_dict)
+
+    def decoded_state_dict(self) -> dict[str, Any]:
+        """A state_dict for torch.optim's class of this name: moments in float32, no more options.
+
+        Meant for an optimizer of the float32 weights that `master_params` returns: torch casts
+        moments to the dtype of the parameters.
+        """
+        return _stored_state.decoded_state_dict(self)
+
+    @torch.no_grad()
+    def master_params(self) -> list[Tensor]:
+        """Copies of the parameters, in the order of the groups: float32 where they are halves."""
+        return _stored_state.master_params(self)
+
+    @torch.no_grad()
+    def load_master_params(self, values: Iterable[Tensor]) -> None:
+        """Set the parameters to such values: each to the nearest, the rest kept beside it.
+
+        Args:
+            values: tensors in the order of the groups, of the parameters' shapes.
+
+        Raises:
+            ValueError: another number of tensors, or another shape.
+        """
+        _stored_state.load_master_params(self, list(values))
+
     def __getstate__(self) -> dict[str, Any]:
         self._engines().release(self.state)
         return {**super().__getstate__(), "_engine": self.engine}
@@ -160,7 +218,7 @@ class _RuleStep(torch.optim.Optimizer):
 class Adam(_RuleStep, TorchAdam):
     """`torch.optim.Adam`, and AMSGrad with `amsgrad=True`, by `functional_adam`'s rules.
 
-    Arguments and errors are torch's; `engine` as in this module.
+    Arguments and errors are torch's; the others as in this module.
     """
 
     coupled, decoupled = "adam", "adamw"
@@ -185,6 +243,9 @@ class Adam(_RuleStep, TorchAdam):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
         engine: str = "auto",
+        moments: str | None = None,
+        master_bits: int | None = None,
+        seed: int = 0,
     ) -> None:
         TorchAdam.__init__(
             self, params, lr, betas, eps, weight_decay, amsgrad,
@@ -192,7 +253,7 @@ class Adam(_RuleStep, TorchAdam):
             differentiable=differentiable, fused=fused,
             decoupled_weight_decay=decoupled_weight_decay,
         )  # fmt: skip
-        self._set_engine(engine)
+        self._set_up(engine, moments, master_bits, seed)
 
     def _algorithm(self, group: dict[str, Any]) -> Algorithm:
         if not group["amsgrad"]:
@@ -203,7 +264,7 @@ class Adam(_RuleStep, TorchAdam):
 class AdamW(Adam, TorchAdamW):
     """`torch.optim.AdamW` by `functional_adam`'s rules.
 
-    Arguments and errors are torch's; `engine` as in this module.
+    Arguments and errors are torch's; the others as in this module.
     """
 
     def __init__(
@@ -221,19 +282,22 @@ class AdamW(Adam, TorchAdamW):
         differentiable: bool = False,
         fused: bool | None = None,
         engine: str = "auto",
+        moments: str | None = None,
+        master_bits: int | None = None,
+        seed: int = 0,
     ) -> None:
         TorchAdamW.__init__(
             self, params, lr, betas, eps, weight_decay, amsgrad,
             maximize=maximize, foreach=foreach, capturable=capturable,
             differentiable=differentiable, fused=fused,
         )  # fmt: skip
-        self._set_engine(engine)
+        self._set_up(engine, moments, master_bits, seed)
 
 
 class NAdam(_RuleStep, TorchNAdam):
     """`torch.optim.NAdam` by `functional_adam`'s rules.
 
-    Arguments and errors are torch's; `engine` as in this module. torch has no kernel for it:
+    Arguments and errors are torch's; the others as in this module. torch has no kernel for it:
     `fused=True` is `engine="compile"`, with the loss scaling of GradScaler inside the step.
     """
 
@@ -256,19 +320,22 @@ class NAdam(_RuleStep, TorchNAdam):
         differentiable: bool = False,
         fused: bool | None = None,
         engine: str = "auto",
+        moments: str | None = None,
+        master_bits: int | None = None,
+        seed: int = 0,
     ) -> None:
         TorchNAdam.__init__(
             self, params, lr, betas, eps, weight_decay, momentum_decay, decoupled_weight_decay,
             foreach=foreach, maximize=maximize, capturable=capturable,
             differentiable=differentiable,
         )  # fmt: skip
-        self._set_engine(engine, fused)
+        self._set_up(engine, moments, master_bits, seed, fused)
 
 
 class RAdam(_RuleStep, TorchRAdam):
     """`torch.optim.RAdam` by `functional_adam`'s rules.
 
-    Arguments and errors are torch's; `engine` as in this module, `fused` as in `NAdam`.
+    Arguments and errors are torch's; the others as in this module, `fused` as in `NAdam`.
     """
 
     coupled, decoupled = "radam", "radamw"
@@ -289,19 +356,22 @@ class RAdam(_RuleStep, TorchRAdam):
         differentiable: bool = False,
         fused: bool | None = None,
         engine: str = "auto",
+        moments: str | None = None,
+        master_bits: int | None = None,
+        seed: int = 0,
     ) -> None:
         TorchRAdam.__init__(
             self, params, lr, betas, eps, weight_decay, decoupled_weight_decay,
             foreach=foreach, maximize=maximize, capturable=capturable,
             differentiable=differentiable,
         )  # fmt: skip
-        self._set_engine(engine, fused)
+        self._set_up(engine, moments, master_bits, seed, fused)
 
 
 class Adamax(_RuleStep, TorchAdamax):
     """`torch.optim.Adamax` by `functional_adam`'s rules.
 
-    Arguments and errors are torch's; `engine` as in this module, `fused` as in `NAdam`.
+    Arguments and errors are torch's; the others as in this module, `fused` as in `NAdam`.
     """
 
     coupled = "adamax"
@@ -321,9 +391,12 @@ class Adamax(_RuleStep, TorchAdamax):
         capturable: bool = False,
         fused: bool | None = None,
         engine: str = "auto",
+        moments: str | None = None,
+        master_bits: int | None = None,
+        seed: int = 0,
     ) -> None:
         TorchAdamax.__init__(
             self, params, lr, betas, eps, weight_decay, foreach,
             maximize=maximize, differentiable=differentiable, capturable=capturable,
         )  # fmt: skip
-        self._set_engine(engine, fused)
+        self._set_up(engine, moments, master_bits, seed, fused)

@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functional_adam import ALGORITHMS, Algorithm
+from functional_adam._int8 import Int8
 
 from ._layouts import inverse, permute
+from ._recode import permute_moment
 
 Array = NDArray[Any]
 
@@ -56,14 +58,16 @@ class Leaf:
     Attributes:
         group: index of its group.
         step: updates made so far, float scalar as torch keeps it.
-        moments: field of our state -> array; none at all before the first gradient.
+        moments: field of our state -> array or 8-bit code; none at all before the first gradient.
         scalars: field -> scalar array.
+        low: remainder of the float32 weight, where it is kept.
     """
 
     group: int
     step: Array
-    moments: Mapping[str, Array]
+    moments: Mapping[str, Array | Int8]
     scalars: Mapping[str, Array]
+    low: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +126,10 @@ def permuted(record: Record, layouts: Mapping[str, tuple[int, ...]]) -> Record:
     """Change the axes of parameters and of their moments."""
 
     def leaf(name: str, own: Leaf) -> Leaf:
-        moments = {field: permute(x, layouts.get(name)) for field, x in own.moments.items()}
-        return dataclasses.replace(own, moments=moments)
+        axes = layouts.get(name)
+        moments = {field: permute_moment(x, axes, field) for field, x in own.moments.items()}
+        low = None if own.low is None else permute(own.low, axes)
+        return dataclasses.replace(own, moments=moments, low=low)
 
     return dataclasses.replace(
         record,

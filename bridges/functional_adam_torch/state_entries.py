@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from functional_adam import ALGORITHMS, Algorithm
+from functional_adam._int8 import Int8
 from functional_adam.convert.moments import Moments
 
 from ._layouts import permute
+from ._recode import permute_moment
+from ._storage import LOW
 from ._tensors import to_array, to_tensor
 from .record import LARGEST_FLOAT32_STEP, Array, Group, Leaf, initial, step_scalar
 
@@ -27,6 +30,18 @@ def read_entry(entry: Mapping[str, Any], algorithm: Algorithm, group: int, name:
         _, scalars = initial(algorithm, np.zeros(()))
         return Leaf(group, np.asarray(0, np.float32), {}, scalars)
     keys = {"step", *algorithm.torch_state.values()}
+    entry, codes, low = dict(entry), {}, entry.get(LOW)
+    entry.pop(LOW, None)
+    for field, key in algorithm.torch_state.items():
+        if f"{key}_code" in entry:
+            parts = {part: f"{key}_{part}" for part in Int8._fields}
+            codes[field] = Int8(
+                **{
+                    part: to_array(entry.pop(own), f"{own} of {name}")
+                    for part, own in parts.items()
+                }
+            )
+            entry[key] = torch.zeros(())
     if wrong := sorted(keys ^ entry.keys()):
         raise ValueError(
             f"state of {name} is not that of {algorithm.name}: "
@@ -41,9 +56,10 @@ def read_entry(entry: Mapping[str, Any], algorithm: Algorithm, group: int, name:
     step = to_array(step, f"step of {name}") if isinstance(step, Tensor) else np.float32(step)
     if step.shape != () or not 0 <= step < 2**31 or step != int(step):
         raise ValueError(f"step of {name} must be a whole number in [0, 2**31), got {step}")
-    moments = {field: fields[field] for field in algorithm.rule.moments}
+    moments = {field: codes.get(field, fields[field]) for field in algorithm.rule.moments}
     scalars = {field: fields[field] for field, _ in algorithm.rule.scalars}
-    return Leaf(group, np.asarray(step), moments, scalars)
+    low = None if low is None else to_array(low, f"{LOW} of {name}")
+    return Leaf(group, np.asarray(step), moments, scalars, low)
 
 
 def write_entry(leaf: Leaf, group: Group, parameter: Tensor | None = None) -> dict[str, Tensor]:
@@ -72,14 +88,22 @@ def write_entry(leaf: Leaf, group: Group, parameter: Tensor | None = None) -> di
     entry = {"step": scalar(step, there=on_device or fused)}
     for field, _ in algorithm.rule.scalars:
         entry[algorithm.torch_state[field]] = scalar(leaf.scalars[field], there=on_device)
+    if leaf.low is not None:
+        entry[LOW] = to_tensor(leaf.low).to(device)
     for field in algorithm.rule.moments:
-        moment = to_tensor(leaf.moments[field])
+        key, kept = algorithm.torch_state[field], leaf.moments[field]
+        if isinstance(kept, Int8):
+            entry |= {
+                f"{key}_{part}": to_tensor(x).to(device) for part, x in kept._asdict().items()
+            }
+            continue
+        moment = to_tensor(kept)
         if parameter is not None:
             own = torch.empty_like(
                 parameter, dtype=moment.dtype, memory_format=torch.preserve_format
             )
             moment = own.detach().copy_(moment)
-        entry[algorithm.torch_state[field]] = moment
+        entry[key] = moment
     return entry
 
 
@@ -99,11 +123,13 @@ def from_moments(moments: Moments, group: int, axes: tuple[int, ...] | None = No
         group: index of the parameter's group.
         axes: permutation to torch's axes; None: they are the same.
     """
-    arrays = {field: permute(x, axes) for field, x in moments.moments.items()}
+    arrays = {field: permute_moment(x, axes, field) for field, x in moments.moments.items()}
     scalars = {field: np.asarray(x) for field, x in moments.scalars.items()}
-    if np.asarray(moments.count) == 0 and not any(np.any(x) for x in arrays.values()):
-        arrays = {}
-    return Leaf(group, step_scalar(moments.count), arrays, scalars)
+    low = None if moments.low is None else permute(moments.low, axes)
+    kept = [x.code if isinstance(x, Int8) else x for x in arrays.values()]
+    if np.asarray(moments.count) == 0 and not any(map(np.any, [*kept, 0 if low is None else low])):
+        arrays, low = {}, None
+    return Leaf(group, step_scalar(moments.count), arrays, scalars, low)
 
 
 def other_algorithm(path: str, moments: Moments, algorithm: str) -> list[str]:

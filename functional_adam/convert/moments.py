@@ -10,9 +10,10 @@ import jax
 import numpy as np
 import optax
 
-from ..precision import MasterState
+from .._int8 import Int8, decode
 from ..rules import ALGORITHMS
 from . import names
+from ._masters import is_master, opened
 
 OURS: tuple[Any, ...] = tuple(dict.fromkeys(row.rule.state for row in ALGORITHMS.values()))
 OPTAX = (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
@@ -25,13 +26,17 @@ class Moments:
 
     Attributes:
         count: updates made so far, int32 scalar.
-        moments: field of the state -> array like the parameter.
+        moments: field of the state -> array like the parameter, or its 8-bit code.
         scalars: further scalars of the state by field: NAdam's `mu_product`.
+        low: remainder of a master weight; None: there is none.
+        seed: of the rounding, to fill states with; None: they keep their own.
     """
 
     count: Any
     moments: Mapping[str, Any]
     scalars: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    low: Any = None
+    seed: Any = None
 
 
 def is_adam(node: Any) -> bool:
@@ -47,8 +52,8 @@ def adam_states(state: Any) -> list[Any]:
     Raises:
         ValueError: `with_master` is among them: its float32 weights would be lost.
     """
-    nodes = jax.tree.leaves(state, is_leaf=lambda x: is_adam(x) or isinstance(x, MasterState))
-    if any(isinstance(node, MasterState) for node in nodes):
+    nodes = jax.tree.leaves(state, is_leaf=lambda x: is_adam(x) or is_master(x))
+    if any(map(is_master, nodes)):
         raise ValueError(
             "with_master keeps the float32 weights in its state: convert "
             "functional_adam.master_params(params, state) and state.inner"
@@ -64,13 +69,21 @@ def fields(node: Any) -> dict[str, Any]:
     return own
 
 
-def read(state: Any) -> dict[str, Moments]:
+def read(state: Any, *, stored: bool = False) -> dict[str, Moments]:
     """Moments of every leaf by its dotted name.
+
+    Args:
+        state: anything with states of Adam in it.
+        stored: keep 8-bit moments as they are, and what `with_master` keeps; else they are decoded,
+            and it is refused.
 
     Raises:
         ValueError: there is no state of Adam, or two of them hold the same leaf.
     """
     found: dict[str, Moments] = {}
+    lows: dict[str, Any] = {}
+    if stored:
+        lows, state = opened(state)
     states = adam_states(state)
     if not states:
         raise ValueError(
@@ -80,16 +93,37 @@ def read(state: Any) -> dict[str, Moments]:
     for node in states:
         own = fields(node)
         count = own.pop("count")
+        own.pop("seed", None)
         scalars = {name: own.pop(name) for name in SCALARS if name in own}
-        trees = {name: names.named_leaves(tree, name) for name, tree in own.items()}
+        trees = {name: names.named_leaves(_codes(tree), name) for name, tree in own.items()}
         for name in trees["mu"]:
             if name in found:
                 raise ValueError(
                     f"two states of Adam hold the leaf {name!r}: convert one at a time"
                 )
             leaf = {field: leaves[name] for field, leaves in trees.items()}
-            found[name] = Moments(count, leaf, scalars)
+            if not stored:
+                leaf = {field: decoded(x, field) for field, x in leaf.items()}
+            found[name] = Moments(count, leaf, scalars, lows.get(name))
     return found
+
+
+def decoded(x: Any, field: str) -> Any:
+    """A moment as an array, whose field tells whether it has a sign."""
+    return decode(x, x.shape, signed=field == "mu") if isinstance(x, Int8) else x
+
+
+def _codes(tree: Any) -> Any:
+    """Dicts of a checkpoint that were 8-bit moments as these."""
+
+    def was_code(x: Any) -> bool:
+        return isinstance(x, dict) and x.keys() == {"code", "exponent"} and _is_uint8(x["code"])
+
+    return jax.tree.map(lambda x: Int8(**x) if was_code(x) else x, tree, is_leaf=was_code)
+
+
+def _is_uint8(x: Any) -> bool:
+    return getattr(x, "dtype", None) == np.uint8
 
 
 def fill(like: Any, found: Mapping[str, Moments]) -> Any:
@@ -110,17 +144,20 @@ def fill(like: Any, found: Mapping[str, Moments]) -> Any:
     wanted: dict[str, Any] = {}
     for node in nodes:
         wanted |= names.named_leaves(fields(node)["mu"], "mu")
-    present = {name: np.shape(leaf.moments["mu"]) for name, leaf in found.items()}
+    present = {name: names.shape_of(leaf.moments["mu"]) for name, leaf in found.items()}
     names.refuse("the state does not fit", names.differences(names.shapes(wanted), present))
     return jax.tree.map(lambda x: _filled(x, found) if is_adam(x) else x, like, is_leaf=is_adam)
 
 
 def _filled(node: Any, found: Mapping[str, Moments]) -> Any:
     own = fields(node)
-    paths, treedef = jax.tree_util.tree_flatten_with_path(own["mu"])
+    paths, treedef = jax.tree_util.tree_flatten_with_path(own["mu"], is_leaf=names.is_code)
     leaves = {names.dotted(path): found[names.dotted(path)] for path, _ in paths}
     new = {"count": _common(leaves, own["count"], "count", lambda leaf: leaf.count)}
-    for field in own.keys() - {"count"}:
+    if "seed" in own:
+        given = [leaf.seed for leaf in leaves.values() if leaf.seed is not None]
+        new["seed"] = given[0] if given else own["seed"]
+    for field in own.keys() - {"count", "seed"}:
         lacking = [n for n, x in leaves.items() if field not in {**x.moments, **x.scalars}]
         names.refuse(f"{type(node).__name__} needs {field}, which is not kept of", lacking)
         if field in SCALARS:

@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._int8 import Int8
+
 
 def dotted(path: Sequence[Any]) -> str:
     """``layers.0.kernel`` for a path of `jax.tree_util`; the root is the empty name."""
@@ -21,6 +23,11 @@ def _key(entry: Any) -> Any:
     return entry
 
 
+def is_code(x: Any) -> bool:
+    """Whether a node is an 8-bit moment, one leaf to whoever moves states."""
+    return isinstance(x, Int8)
+
+
 def named_leaves(tree: Any, what: str) -> dict[str, Any]:
     """Leaves by dotted name.
 
@@ -28,7 +35,7 @@ def named_leaves(tree: Any, what: str) -> dict[str, Any]:
         ValueError: two leaves have one name.
     """
     found: dict[str, Any] = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_code):
         name = dotted(path)
         if name in found:
             raise ValueError(f"{what} has two leaves named {name!r}")
@@ -80,4 +87,9 @@ def refuse(heading: str, lines: Sequence[str]) -> None:
 
 def shapes(leaves: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     """Shape of each leaf."""
-    return {name: np.shape(leaf) for name, leaf in leaves.items()}
+    return {name: shape_of(leaf) for name, leaf in leaves.items()}
+
+
+def shape_of(leaf: Any) -> tuple[int, ...]:
+    """Shape of an array, or of what an 8-bit moment decodes to."""
+    return leaf.shape if is_code(leaf) else np.shape(leaf)

@@ -7,7 +7,9 @@ written by others are read too: then the options must say what such a file does 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +44,7 @@ def read(path: Path, choices: Choices) -> Record:
     if key:
         params, _ = at_key(held, choices.model_key, PARAMS, lambda x: True, "model", optional=True)
     values = {} if params is None else tree_names.named_leaves(params, "params")
-    found = adam_moments.read(state)
+    found = adam_moments.read(state, stored=True)
     kept = {name: x.moments["mu"].shape for name, x in found.items()}
     lines = tree_names.differences(tree_names.shapes(values) or kept, kept)
     lines = [line for line in lines if not line.startswith("missing")]
@@ -61,7 +63,7 @@ def read(path: Path, choices: Choices) -> Record:
     for name, index in member.items():
         leaf = _leaf(name, index, groups[index], found[name])
         if leaf.step <= 2**24:
-            leaf = Leaf(index, leaf.step.astype(saved["step_dtype"]), leaf.moments, leaf.scalars)
+            leaf = dataclasses.replace(leaf, step=leaf.step.astype(saved["step_dtype"]))
         leaves[name] = leaf
     ordered = {name: values[name] for name in saved["parameters"]}
     return Record(groups, leaves, ordered, metadata.layouts_of(saved), saved["named"])
@@ -88,7 +90,8 @@ def write(record: Record, path: Path, choices: Choices) -> None:
     tree: dict[str, Any] = {STATE[0]: jax.tree.map(np.asarray, state)}
     if record.values:
         tree[PARAMS[0]] = tree_names.nest(record.values)
-    empty = [name for name, x in tree_names.named_leaves(tree, "tree").items() if not np.size(x)]
+    shapes = tree_names.shapes(tree_names.named_leaves(tree, "tree"))
+    empty = [name for name, shape in shapes.items() if not math.prod(shape)]
     tree_names.refuse("orbax cannot keep arrays without elements", empty)
     _save(path, tree, {KEY: metadata.as_json(record)})
 

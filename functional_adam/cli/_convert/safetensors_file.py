@@ -3,6 +3,9 @@
     params/NAME                  the parameter
     state/NAME/step              updates made so far, as torch keeps it
     state/NAME/mu                a moment by functional_adam's name: mu, nu, nu_max
+    state/NAME/mu_code           8-bit moments: codes, and
+    state/NAME/mu_exponent       exponents of their blocks
+    state/NAME/low               lower bits of the float32 weight
     state/NAME/mu_product        NAdam's product
 
 A parameter that never had a gradient has no ``state``.
@@ -18,6 +21,7 @@ import numpy as np
 import torch
 
 from functional_adam import ALGORITHMS
+from functional_adam._int8 import Int8
 from functional_adam.convert import names as tree_names
 from functional_adam_torch._tensors import to_array, to_tensor
 from functional_adam_torch.record import Leaf, Record, initial
@@ -73,7 +77,11 @@ def write(record: Record, path: Path) -> None:
     arrays: dict[str, Any] = {f"params/{name}": x for name, x in record.values.items()}
     for name, leaf in record.leaves.items():
         if leaf.moments:
-            own = {"step": leaf.step, **leaf.scalars, **leaf.moments}
+            own = {"step": leaf.step, **leaf.scalars}
+            for field, x in leaf.moments.items():
+                parts = x._asdict() if isinstance(x, Int8) else {}
+                own |= {f"{field}_{part}": array for part, array in parts.items()} or {field: x}
+            own |= {} if leaf.low is None else {"low": leaf.low}
             arrays |= {f"state/{name}/{field}": x for field, x in own.items()}
     tree_names.refuse(
         "safetensors has no complex128",
@@ -93,9 +101,18 @@ def _wanted(found: Any, arrays: dict[str, Any]) -> dict[str, tuple[int, ...]]:
         for name in group["names"]:
             if not any(key.startswith(f"state/{name}/") for key in arrays):
                 continue
-            first = np.shape(arrays.get(f"state/{name}/mu", ()))
+            own = f"state/{name}/"
+            first = np.shape(arrays.get(f"{own}mu", arrays.get(f"{own}mu_code", ())))
             shape = np.shape(arrays.get(f"params/{name}", np.zeros(first)))
-            wanted |= {f"state/{name}/{field}": shape for field in rule.moments}
+            for field in rule.moments:
+                if f"{own}{field}_code" not in arrays:
+                    wanted[own + field] = shape
+                    continue
+                blocks = np.shape(arrays.get(f"{own}{field}_exponent", ()))
+                wanted[f"{own}{field}_code"] = shape
+                wanted[f"{own}{field}_exponent"] = (*shape[:-1], *blocks[-1:])
+            if f"{own}low" in arrays:
+                wanted[f"{own}low"] = shape
             wanted |= {f"state/{name}/{field}": () for field in ("step", *dict(rule.scalars))}
     return wanted
 
@@ -109,4 +126,11 @@ def _leaf(name: str, group: int, algorithm: str, arrays: dict[str, Any]) -> Leaf
     def of(fields: Any) -> dict[str, Any]:
         return {field: arrays[f"state/{name}/{field}"] for field in fields}
 
-    return Leaf(group, arrays[f"state/{name}/step"], of(rule.moments), of(dict(rule.scalars)))
+    moments = {}
+    for field in rule.moments:
+        if f"state/{name}/{field}_code" in arrays:
+            moments[field] = Int8(*of([f"{field}_{part}" for part in Int8._fields]).values())
+        else:
+            moments |= of([field])
+    low = arrays.get(f"state/{name}/low")
+    return Leaf(group, arrays[f"state/{name}/step"], moments, of(dict(rule.scalars)), low)

@@ -81,7 +81,10 @@ def forgetting_torch(make: Callable[[list[Any]], Any], dtype: str = "float32") -
         for g in torch.from_numpy(gs).to(kind):
             p.grad = g
             optimizer.step()
-    moment = optimizer.state[p].get("exp_avg_sq")
+    if hasattr(optimizer, "decoded_state_dict"):
+        moment = optimizer.decoded_state_dict()["state"][0].get("exp_avg_sq")
+    else:
+        moment = optimizer.state[p].get("exp_avg_sq")
     if hasattr(moment, "dequantize") and type(moment) is not torch.Tensor:
         moment = moment.dequantize()
     found = np.full(SHAPE, np.nan) if moment is None else moment.float().numpy()

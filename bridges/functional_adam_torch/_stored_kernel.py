@@ -1,0 +1,63 @@
+"""The step of `_stored` as one Inductor kernel for each formula and form, called per parameter."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import _compile, _functional, _stored
+from ._formula import Formula
+from ._storage import Form, zeros
+from ._stored import Scalars
+
+
+class Kernel:
+    """A formula compiled for one form and device."""
+
+    def __init__(self, formula: Formula, form: Form, k: Any, device: torch.device):
+        program = _program(formula, form, type(k), tuple(_compile.kind_of(x) for x in k))
+        # Any size would do, but the same one finds the cache on disk.
+        p = torch.zeros(_compile.SHOWN // 128 * 128, dtype=form.dtype, device=device)
+        shown = zeros(form, formula.algorithm, p)
+        # A compiler that fails must not fail in the middle of a step; what it warns of is its own.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._run = torch.compile(
+                program, dynamic=True, fullgraph=True, options=_compile.OPTIONS
+            )
+            at = Scalars(k, 1.0, 1.0, (0, 0), (0, 0))
+            self(at, [torch.zeros_like(p), p, *shown.values()])
+
+    def __call__(self, at: Scalars, columns: list[Tensor]) -> None:
+        """Step in place; columns as in `_stored.step`."""
+        device = columns[0].device
+        scalars = _compile.pack((*at.k, at.limit), at.shrink, device)
+        keys = torch.tensor([*at.moment_keys, *at.weight_keys], dtype=torch.int32, device=device)
+        self._run(scalars, keys, *columns)
+
+
+def kernel(formula: Formula, form: Form, k: Any, device: torch.device) -> Kernel:
+    """The kernel for these, compiled at the first call; raises what the compiler raises."""
+    return _kernels(formula, form, _compile.Kinds(k), device.type)
+
+
+@functools.cache
+def _kernels(formula: Formula, form: Form, kinds: _compile.Kinds, device: str) -> Kernel:
+    return Kernel(formula, form, kinds.k, torch.device(device))
+
+
+def _program(formula: Formula, form: Form, row: Any, kinds: tuple[str, ...]) -> Callable[..., None]:
+    def program(scalars, keys, *columns):
+        k, limit, shrink = _compile.unpacked(scalars, row, kinds)
+        at = Scalars(k, shrink, limit, (keys[0], keys[1]), (keys[2], keys[3]))
+        index = torch.arange(columns[1].shape[0], dtype=torch.int32, device=columns[1].device)
+        results = _stored.step(_functional, formula, form, at, index, list(columns))
+        for target, result in zip(columns[1:], results, strict=True):
+            target.copy_(result)
+
+    return _compile.program_of(program)
