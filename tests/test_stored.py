@@ -478,7 +478,7 @@ def test_layouts_of_memory_do_not_matter():
 
 def test_it_forgets(monkeypatch):
     """The public tool reads stored moments; a shorter run, whose exact answer is known."""
-    before, after = 500, 1000
+    before, after = 1000, 1000
     monkeypatch.setattr(forgetting, "BEFORE", before)
     monkeypatch.setattr(forgetting, "AFTER", after)
     found = forgetting.forgetting_torch(
