@@ -18,6 +18,14 @@ state_dicts are torch's own; only `step` is replaced. What is added are these ke
 
         If compiling fails, "compile" and "flat" use torch's own operations, after one warning. A
         checkpoint does not say which engine made it.
+    moments: how moments are stored: "float32", "bfloat16" or "int8", as `functional_adam.adam`'s of
+        that name; None (default): in the parameter's dtype, as torch.
+    master_bits: 32, 24 or 16: a float32 weight behind each bfloat16 or float16 parameter, of which
+        so many bits are kept, as `functional_adam.with_master`'s `bits`; None (default): none.
+    seed: of the random rounding of both, in [0, 2**32).
+
+Options of storage may differ between groups; they need the engine "auto", "single" or "compile".
+Their state is described in `_storage`.
 """
 
 from __future__ import annotations
