@@ -366,6 +366,12 @@ def _moved(change):
             assert torch.equal(p, q)
 
 
+def _stepped_master(params):
+    tx = fa.with_master(fa.adam(1.0))
+    halves = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
+    return tx.update(halves, tx.init(halves), halves)[1]
+
+
 def _sgd():
     return torch.optim.SGD([nn.Parameter(torch.ones(2))])
 
@@ -440,13 +446,7 @@ ERRORS = [
     (lambda: _moved(lambda a: {"state": (a["state"], a["state"])}), ValueError,
      r"two states of Adam hold the leaf 'a\.bias'"),
     (
-        lambda: _moved(
-            lambda a: {
-                "state": fa.with_master(fa.adam(1.0)).init(
-                    jax.tree.map(lambda x: x.astype(jnp.bfloat16), a["params"])
-                )
-            }
-        ),
+        lambda: _moved(lambda a: {"state": _stepped_master(a["params"])}),
         ValueError,
         r"state of a\.weight has 16 more bits of the weight: the optimizer needs master_bits=32",
     ),
