@@ -1,0 +1,310 @@
+"""Doing a study's jobs in several processes, on one machine or many, through an optuna storage.
+
+Every process runs the same course of the study; a job is a trial of the storage, and who turns it
+from waiting to running has it. Where two have entered the same job, the entry with the lowest
+number counts. What is finished goes into the own log first and into the storage then; what others
+have finished is copied into the own log. A job of a process that has died, or has not been heard of
+for the length of a lease, is entered again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .jobs import Job
+from .log import Log, locked
+from .work import Engine, Record, Work
+
+LEASE = 60.0  # seconds without a sign of life after which a process on another machine is dead
+POLL = 0.1  # seconds between looks at the storage
+_LINE = 2**20  # bytes; no line of a journal is longer
+
+
+class SharedWork(Work):
+    """Jobs that several processes do together.
+
+    Args:
+        engine: what trains.
+        log: of the study, the own one or one that processes of this machine share.
+        storage: URL of a database for optuna (``postgresql://...``, ``mysql://...``), or the path
+            of a journal file, also on NFS.
+        name: of the study in the storage.
+        workers: how many processes are expected to share the work.
+        lease: see `LEASE`.
+        same_start: as in `Work`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        log: Log,
+        *,
+        storage: str,
+        name: str,
+        workers: int = 1,
+        lease: float = LEASE,
+        same_start: bool = True,
+    ):
+        super().__init__(engine, log, same_start=same_start)
+        self._storage, self._study = _open(storage, name)
+        self._workers, self._lease = workers, lease
+        self._me = _identity()
+        self._heard: dict[str, tuple[Any, float]] = {}
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, daemon=True)
+        self._sign(0)
+        self._heart.start()
+
+    def close(self) -> None:
+        """Give no more signs of life."""
+        self._stop.set()
+        self._heart.join()
+
+    def perform(self, jobs: Sequence[Job]) -> list[Record]:
+        """Records of all jobs, in their order, whoever does them."""
+        wanted = {job.key: job for job in jobs}
+        self._publish([job for key, job in wanted.items() if key in self.known])
+        while missing := {key: job for key, job in wanted.items() if key not in self.known}:
+            entries = self._entries(missing)
+            if self._copy(missing, entries) or self._bury(entries):
+                continue
+            if new := [job for key, job in missing.items() if key not in entries]:
+                for job in new:
+                    self._enter(job, _state().WAITING, {})
+                continue
+            claimed = self._claim(missing, entries)
+            if claimed:
+                self._do({key: missing[key] for key in claimed}, claimed)
+            else:
+                time.sleep(POLL)
+                self.refresh()
+        return [self.known[job.key] for job in jobs]
+
+    def _do(self, jobs: dict[str, Job], claimed: dict[str, int]) -> None:
+        open_entries = dict(claimed)
+
+        def keep(job: Job, record: Record) -> None:
+            self.keep(job, record)
+            self._finish(open_entries.pop(job.key), record)
+
+        self.refresh()  # a process that died may have written its line, but not told the storage
+        for key in [key for key in jobs if key in self.known]:
+            self._finish(open_entries.pop(key), self.known[key])
+            del jobs[key]
+        try:
+            self.do(list(jobs.values()), keep)
+        finally:
+            for entry in open_entries.values():
+                self._set(entry, _state().FAIL)
+
+    def _claim(self, missing: dict[str, Job], entries: dict[str, Any]) -> dict[str, int]:
+        """A fair share of what waits, now ours."""
+        waiting = [key for key in missing if entries[key].state == _state().WAITING]
+        share = -(-len(waiting) // max(self._workers, self._alive()))
+        claimed = {}
+        for key in waiting:
+            if len(claimed) == share:
+                break
+            entry = entries[key]._trial_id
+            if self._set(entry, _state().RUNNING):
+                with contextlib.suppress(_finished_error()):
+                    self._storage.set_trial_user_attr(entry, "worker", self._me)
+                claimed[key] = entry
+        return claimed
+
+    def _copy(self, missing: dict[str, Job], entries: dict[str, Any]) -> bool:
+        """Take over what others have finished; whether there was any."""
+        done = [key for key, entry in entries.items() if entry.state == _state().COMPLETE]
+        for key in done:
+            self.keep(missing[key], json.loads(entries[key].user_attrs["result"]))
+        return bool(done)
+
+    def _bury(self, entries: dict[str, Any]) -> bool:
+        """Fail the entries of the dead; whether there were any."""
+        signs = self._signs()
+        dead = [
+            entry
+            for entry in entries.values()
+            if entry.state == _state().RUNNING and self._dead(entry, signs)
+        ]
+        for entry in dead:
+            self._set(entry._trial_id, _state().FAIL)
+        return bool(dead)
+
+    def _dead(self, entry: Any, signs: dict[str, Any]) -> bool:
+        worker = entry.user_attrs.get("worker")
+        if worker == self._me:
+            return True  # what we hold is being done while we look at nothing else
+        if worker is not None and _same_machine(worker, self._me) and not _runs(worker):
+            return True
+        sign = signs.get(worker) if worker is not None else None
+        what = worker if worker is not None else f"entry {entry._trial_id}"
+        seen, since = self._heard.get(what, (None, 0.0))
+        now = time.monotonic()
+        if what not in self._heard or seen != sign:
+            self._heard[what] = (sign, now)
+            return False
+        return now - since > self._lease
+
+    def _entries(self, keys: dict[str, Job]) -> dict[str, Any]:
+        """By key the entry that counts: a finished one, else the first that has not failed."""
+        found: dict[str, Any] = {}
+        for entry in self._storage.get_all_trials(self._study, deepcopy=False):
+            key = entry.user_attrs.get("key")
+            if key not in keys or entry.state == _state().FAIL:
+                continue
+            if key not in found or (
+                entry.state == _state().COMPLETE and found[key].state != _state().COMPLETE
+            ):
+                found[key] = entry
+        return found
+
+    def _publish(self, jobs: list[Job]) -> None:
+        """Tell the storage what the log knew before: others need not do it."""
+        entries = self._entries({job.key: job for job in jobs})
+        for job in jobs:
+            entry = entries.get(job.key)
+            if entry is None or entry.state != _state().COMPLETE:
+                self._enter(job, _state().COMPLETE, self.known[job.key])
+
+    def _enter(self, job: Job, state: Any, record: Record) -> None:
+        from optuna.trial import create_trial
+
+        attributes = {"key": job.key}
+        if record:
+            attributes["result"] = json.dumps(record)
+        value = _value(record) if record else None
+        entry = create_trial(state=state, value=value, user_attrs=attributes)
+        self._storage.create_new_trial(self._study, template_trial=entry)
+
+    def _finish(self, entry: int, record: Record) -> None:
+        with contextlib.suppress(_finished_error()):  # we were thought dead: the log has it
+            self._storage.set_trial_user_attr(entry, "result", json.dumps(record))
+            self._storage.set_trial_state_values(
+                entry, _state().COMPLETE, values=[_value(record)]
+            )
+
+    def _set(self, entry: int, state: Any) -> bool:
+        try:
+            return self._storage.set_trial_state_values(entry, state)
+        except _finished_error():
+            return False
+
+    def _beat(self) -> None:
+        count = 0
+        while not self._stop.wait(self._lease / 4):
+            count += 1
+            self._sign(count)
+
+    def _sign(self, count: int) -> None:
+        self._storage.set_study_user_attr(self._study, f"worker {self._me}", count)
+
+    def _signs(self) -> dict[str, Any]:
+        attributes = self._storage.get_study_user_attrs(self._study)
+        head = "worker "
+        return {key[len(head) :]: x for key, x in attributes.items() if key.startswith(head)}
+
+    def _alive(self) -> int:
+        return 1 + sum(
+            worker != self._me and _same_machine(worker, self._me) and _runs(worker)
+            for worker in self._signs()
+        )
+
+
+def _value(record: Record) -> float:
+    return float(record["validation" if record["kind"] == "training" else "loss"])
+
+
+def _open(storage: str, name: str) -> tuple[Any, int]:
+    """The storage and the study's number in it; made where it is not there."""
+    import optuna
+
+    with _quiet(optuna):
+        if "://" in storage:
+            opened = optuna.storages.get_storage(storage)
+        else:
+            backend = optuna.storages.journal.JournalFileBackend(storage, lock_obj=_Lock(storage))
+            opened = optuna.storages.JournalStorage(backend)
+        with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
+            opened.create_new_study([optuna.study.StudyDirection.MINIMIZE], name)
+        return opened, opened.get_study_id_from_name(name)
+
+
+@contextlib.contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+class _Lock:
+    """A journal's lock that the kernel releases; it removes a line that a killed process left.
+
+    Optuna's own locks outlive their holder for 30 s, and it cannot read a journal with half a line.
+    """
+
+    def __init__(self, path: str):
+        self._path = Path(path)
+        self._held: Any = None
+
+    def acquire(self) -> bool:
+        """Wait for the lock."""
+        self._held = contextlib.ExitStack()
+        file = self._held.enter_context(locked(self._path))
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - _LINE))
+        tail = file.read()
+        if torn := len(tail) - (tail.rfind(b"\n") + 1):
+            file.truncate(end - torn)
+        return True
+
+    def release(self) -> None:
+        """Let others in."""
+        self._held.close()
+
+
+def _identity() -> str:
+    """This process: machine (and namespace of process numbers), number, and a random part."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return f"{socket.gethostname()}{namespace}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+
+
+def _same_machine(a: str, b: str) -> bool:
+    return a.rsplit("/", 2)[0] == b.rsplit("/", 2)[0]
+
+
+def _runs(worker: str) -> bool:
+    try:
+        os.kill(int(worker.rsplit("/", 2)[1]), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _state() -> Any:
+    from optuna.trial import TrialState
+
+    return TrialState
+
+
+def _finished_error() -> Any:
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    return UpdateFinishedTrialError
