@@ -11,4 +11,7 @@ from .task import Task as Task
 from .tasks import builtin as builtin
 from .trial import Outcome as Outcome
 from .trial import StopRule as StopRule
+from .study import Best as Best
+from .study import Study as Study
 from .trial import Trial as Trial
+from .tuning import tune as tune

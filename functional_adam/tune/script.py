@@ -22,6 +22,10 @@ Record = dict[str, Any]
 Course = Generator[list[Job], list[Record], None]
 
 
+class OutOfTimeError(Exception):
+    """Thrown into the search of a course whose seconds have passed: it confirms what it has."""
+
+
 def untuned(space: Space) -> Config:
     """Adam as it comes: its defaults, a constant learning rate, no decay."""
     return {**space.default(), "final": 1.0, "warmup": 0.0, "weight_decay": 0.0}
@@ -39,7 +43,10 @@ def course(space: Space, strategy: Strategy, plan: Plan, *, held_out: bool) -> C
             trials = next(rounds) if sent is None else rounds.send(sent)
         except StopIteration:
             break
-        records = yield [Job("training", trial, "search") for trial in trials]
+        try:
+            records = yield [Job("training", trial, "search") for trial in trials]
+        except OutOfTimeError:
+            break
         sent = [outcome_of(record) for record in records]
         searched += sent
     finalists = ranked(searched, plan.finalists)

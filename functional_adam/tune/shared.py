@@ -89,6 +89,20 @@ class SharedWork(Work):
                 self.refresh()
         return [self.known[job.key] for job in jobs]
 
+    def agreed(self, record: Record) -> Record:
+        """As in `Work`, of the processes of all machines."""
+        key = f"{record['kind']} {record['seconds']}"
+        entry = self._entry_of(key)
+        if entry is None:
+            self._create(key, _state().COMPLETE, record, float(record["runs"]))
+            entry = self._entry_of(key)
+        assert entry is not None
+        return super().agreed(json.loads(entry.user_attrs["result"]))
+
+    def _entry_of(self, key: str) -> Any:
+        found = self._storage.get_all_trials(self._study, deepcopy=False)
+        return next((entry for entry in found if entry.user_attrs.get("key") == key), None)
+
     def _do(self, jobs: dict[str, Job], claimed: dict[str, int]) -> None:
         open_entries = dict(claimed)
 
@@ -177,12 +191,14 @@ class SharedWork(Work):
                 self._enter(job, _state().COMPLETE, self.known[job.key])
 
     def _enter(self, job: Job, state: Any, record: Record) -> None:
+        self._create(job.key, state, record, _value(record) if record else None)
+
+    def _create(self, key: str, state: Any, record: Record, value: float | None) -> None:
         from optuna.trial import create_trial
 
-        attributes = {"key": job.key}
+        attributes = {"key": key}
         if record:
             attributes["result"] = json.dumps(record)
-        value = _value(record) if record else None
         entry = create_trial(state=state, value=value, user_attrs=attributes)
         self._storage.create_new_trial(self._study, template_trial=entry)
 

@@ -82,6 +82,19 @@ class Work:
         self.log.append_unless(record, lambda: self._refreshed(job.key))
         self.refresh()
 
+    def agreed(self, record: Record) -> Record:
+        """The first record of its kind and `seconds` that any process has written."""
+        self.log.append_unless(record, lambda: self._first(record) is not None)
+        found = self._first(record)
+        assert found is not None
+        return found
+
+    def _first(self, record: Record) -> Record | None:
+        names = ("kind", "seconds")
+        wanted = [record[name] for name in names]
+        same = (r for r in self.log.records if [r.get(name) for name in names] == wanted)
+        return next(same, None)
+
     def _refreshed(self, key: str) -> bool:
         return any(key_of(record) == key for record in self.log.records[self._seen :])
 
