@@ -5,12 +5,16 @@ from __future__ import annotations
 import typer
 
 from .bench import bench
+from .code import code
+from .compare import compare
 from .convert import convert
 from .demo import demo
 from .distance import distance
 from .explain import explain
 from .parity import parity
+from .report import report
 from .schedules import schedules
+from .tune import tune
 
 app = typer.Typer(
     name="functional-adam",
@@ -25,4 +29,8 @@ app.command()(distance)
 app.command()(explain)
 app.command()(parity)
 app.command()(convert)
+app.command()(tune)
+app.command()(report)
+app.command()(code)
+app.command()(compare)
 app.command()(schedules)

@@ -65,12 +65,12 @@ def _sampled(study: Any, best: Any) -> list[str]:
 
 
 def _luck(best: Any) -> list[str]:
-    worse = best.validation / best.as_seen - 1 if best.as_seen else 0.0
+    worse = best.validation / best.as_seen - 1 if best.as_seen > 0 else 0.0
     if not worse > WORSE:
         return []
     return [
-        f"The search saw {best.as_seen:.4g} for this configuration, fresh seeds {best.validation:.4g}"
-        f": the first was luck by {worse:.0%}."
+        f"The search saw {best.as_seen:.4g} for this configuration, fresh seeds "
+        f"{best.validation:.4g}: the first was luck by {worse:.0%}."
     ]
 
 

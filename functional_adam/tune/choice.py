@@ -26,23 +26,20 @@ class Contender:
         losses: validation loss by seed.
         diverged: whether any of them diverged.
         distance: from the defaults, in positions of the space; 0 for untuned Adam.
+        error: standard error of the mean, from the relative spread of all contenders together: two
+            seeds alone tell nothing of their spread.
     """
 
     config: Config
     losses: Mapping[int, float]
     diverged: bool
     distance: float
+    error: float = math.nan
 
     @property
     def mean(self) -> float:
         """Mean validation loss."""
         return float(np.mean(list(self.losses.values())))
-
-    @property
-    def error(self) -> float:
-        """Standard error of the mean; NaN of a single loss."""
-        values = list(self.losses.values())
-        return float(np.std(values, ddof=1) / len(values) ** 0.5) if len(values) > 1 else math.nan
 
 
 def ranked(outcomes: Sequence[Outcome], count: int) -> list[Config]:
@@ -71,7 +68,19 @@ def contenders(outcomes: Sequence[Outcome], space: Space, baseline: Config) -> l
         losses = {outcome.trial.seed: _digits(outcome.validation) for outcome in own}
         away = 0.0 if config == baseline else distance(space, config)
         found.append(Contender(config, losses, any(o.diverged for o in own), away))
-    return found
+    spread = _spread(found)
+    errors = [spread * abs(c.mean) / len(c.losses) ** 0.5 for c in found]
+    return [dataclasses.replace(c, error=e) for c, e in zip(found, errors, strict=True)]
+
+
+def _spread(found: Sequence[Contender]) -> float:
+    """Standard deviation of losses over their mean, of all contenders; NaN of single losses."""
+    total, freedom = 0.0, 0
+    for c in found:
+        if len(c.losses) > 1 and c.mean and not c.diverged:
+            total += sum((loss / c.mean - 1) ** 2 for loss in c.losses.values())
+            freedom += len(c.losses) - 1
+    return math.sqrt(total / freedom) if freedom else math.nan
 
 
 def chosen(outcomes: Sequence[Outcome], space: Space, baseline: Config) -> Contender | None:

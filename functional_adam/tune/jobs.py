@@ -29,7 +29,7 @@ class Job:
     @property
     def key(self) -> str:
         """The same for the same work, in every process."""
-        return key_of(self.as_record())
+        return _key(self.as_record())
 
     def as_record(self) -> dict[str, Any]:
         """The part of its line that was known before."""
@@ -48,6 +48,10 @@ def key_of(record: Mapping[str, Any]) -> str | None:
     """The key of a line's work; None for lines of other kinds."""
     if record.get("kind") not in ("training", "held_out"):
         return None
+    return _key(record)
+
+
+def _key(record: Mapping[str, Any]) -> str:
     parts = [record[name] for name in ("kind", "config", "seed", "steps", "of")]
     return json.dumps(parts, sort_keys=True)
 

@@ -11,22 +11,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import socket
 import threading
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
+from ._storage import open_storage
+from ._worker import identity, runs, same_machine
 from .jobs import Job
-from .log import Log, locked
+from .log import Log
 from .work import Engine, Record, Work
 
 LEASE = 60.0  # seconds without a sign of life after which a process on another machine is dead
 POLL = 0.1  # seconds between looks at the storage
-_LINE = 2**20  # bytes; no line of a journal is longer
 
 
 class SharedWork(Work):
@@ -55,9 +52,9 @@ class SharedWork(Work):
         same_start: bool = True,
     ):
         super().__init__(engine, log, same_start=same_start)
-        self._storage, self._study = _open(storage, name)
+        self._storage, self._study = open_storage(storage, name)
         self._workers, self._lease = workers, lease
-        self._me = _identity()
+        self._me = identity()
         self._heard: dict[str, tuple[Any, float]] = {}
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
@@ -158,7 +155,7 @@ class SharedWork(Work):
         worker = entry.user_attrs.get("worker")
         if worker == self._me:
             return True  # what we hold is being done while we look at nothing else
-        if worker is not None and _same_machine(worker, self._me) and not _runs(worker):
+        if worker is not None and same_machine(worker, self._me) and not runs(worker):
             return True
         sign = signs.get(worker) if worker is not None else None
         what = worker if worker is not None else f"entry {entry._trial_id}"
@@ -205,9 +202,7 @@ class SharedWork(Work):
     def _finish(self, entry: int, record: Record) -> None:
         with contextlib.suppress(_finished_error()):  # we were thought dead: the log has it
             self._storage.set_trial_user_attr(entry, "result", json.dumps(record))
-            self._storage.set_trial_state_values(
-                entry, _state().COMPLETE, values=[_value(record)]
-            )
+            self._storage.set_trial_state_values(entry, _state().COMPLETE, values=[_value(record)])
 
     def _set(self, entry: int, state: Any) -> bool:
         try:
@@ -231,87 +226,13 @@ class SharedWork(Work):
 
     def _alive(self) -> int:
         return 1 + sum(
-            worker != self._me and _same_machine(worker, self._me) and _runs(worker)
+            worker != self._me and same_machine(worker, self._me) and runs(worker)
             for worker in self._signs()
         )
 
 
 def _value(record: Record) -> float:
     return float(record["validation" if record["kind"] == "training" else "loss"])
-
-
-def _open(storage: str, name: str) -> tuple[Any, int]:
-    """The storage and the study's number in it; made where it is not there."""
-    import optuna
-
-    with _quiet(optuna):
-        if "://" in storage:
-            opened = optuna.storages.get_storage(storage)
-        else:
-            backend = optuna.storages.journal.JournalFileBackend(storage, lock_obj=_Lock(storage))
-            opened = optuna.storages.JournalStorage(backend)
-        with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
-            opened.create_new_study([optuna.study.StudyDirection.MINIMIZE], name)
-        return opened, opened.get_study_id_from_name(name)
-
-
-@contextlib.contextmanager
-def _quiet(optuna: Any) -> Iterator[None]:
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(level)
-
-
-class _Lock:
-    """A journal's lock that the kernel releases; it removes a line that a killed process left.
-
-    Optuna's own locks outlive their holder for 30 s, and it cannot read a journal with half a line.
-    """
-
-    def __init__(self, path: str):
-        self._path = Path(path)
-        self._held: Any = None
-
-    def acquire(self) -> bool:
-        """Wait for the lock."""
-        self._held = contextlib.ExitStack()
-        file = self._held.enter_context(locked(self._path))
-        end = file.seek(0, os.SEEK_END)
-        file.seek(max(0, end - _LINE))
-        tail = file.read()
-        if torn := len(tail) - (tail.rfind(b"\n") + 1):
-            file.truncate(end - torn)
-        return True
-
-    def release(self) -> None:
-        """Let others in."""
-        self._held.close()
-
-
-def _identity() -> str:
-    """This process: machine (and namespace of process numbers), number, and a random part."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        namespace = ""
-    return f"{socket.gethostname()}{namespace}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
-
-
-def _same_machine(a: str, b: str) -> bool:
-    return a.rsplit("/", 2)[0] == b.rsplit("/", 2)[0]
-
-
-def _runs(worker: str) -> bool:
-    try:
-        os.kill(int(worker.rsplit("/", 2)[1]), 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def _state() -> Any:

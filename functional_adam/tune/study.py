@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,9 @@ class Best:
         config: hyperparameters; see `Config`.
         steps: length of the training they are for.
         validation: mean validation loss on seeds the search had not seen.
-        error: standard error of that mean.
-        as_seen: the validation loss that put it among the finalists: too good. NaN for untuned
-            Adam, which was not searched for.
+        error: standard error of that mean; see `Contender`.
+        as_seen: the validation loss that put it among the finalists: too good. NaN where it
+            was not trained at full length before.
         is_default: whether this is untuned Adam, from which no finalist could be told apart.
         held_out: mean loss on held-out data; None where there are none or it was not measured yet.
     """
@@ -116,7 +117,9 @@ class Study:
     def contenders(self) -> list[Contender]:
         """Untuned Adam and what was confirmed, with losses on as many seeds as the plan has."""
         found = contenders(self.fresh, self.space, self.baseline)
-        return [c for c in found if set(self.plan.fresh[: self.plan.confirmations]) <= set(c.losses)]
+        return [
+            c for c in found if set(self.plan.fresh[: self.plan.confirmations]) <= set(c.losses)
+        ]
 
     @functools.cached_property
     def untuned(self) -> Contender | None:
@@ -146,15 +149,18 @@ class Study:
                 f"{self.diverged} of them diverged"
                 + ("" if self.finished else "; the study is not finished, tune again to go on")
             )
-        seen = [o for o in self.searched if o.trial.config == found.config]
-        longest = max((o.trial.steps for o in seen), default=0)
-        as_seen = min((o.validation for o in seen if o.trial.steps == longest), default=float("nan"))
+        seen = [
+            o.validation
+            for o in self.searched
+            if o.trial.config == found.config and o.trial.steps == self.plan.steps
+        ]
+        found = next(c for c in self.contenders if c.config == found.config)
         return Best(
             found.config,
             self.plan.steps,
             found.mean,
             found.error,
-            as_seen,
+            min(seen, default=math.nan),
             found.config == self.baseline,
             self.held_out(found.config),
         )

@@ -94,7 +94,7 @@ def tune(
     space = adamw_space(steps=task.steps) if space is None else space
     if not len(space):
         raise ValueError("space: there is nothing to search, every hyperparameter is fixed")
-    engine = engine or _engine(task, execution)
+    engine = engine or default_engine(task, execution)
     plan = Plan(LEAST if budget is None else budget, task.steps, seed, task.dtype in HALF)
     log = Log(None if out is None else Path(out))
     begun = head(task, space, name, plan, str(execution))
@@ -116,7 +116,8 @@ def tune(
     return Study(log)
 
 
-def _engine(task: Any, execution: Any) -> Engine:
+def default_engine(task: Any, execution: Any) -> Engine:
+    """What trains a task: `population` and `held_out`; raises where its parts do not fit."""
     task.check()
     train = functools.partial(engine_.population, task, execution=execution)
     return Engine(
@@ -133,7 +134,9 @@ def _work(
         if workers > 1:
             raise ValueError(f"workers={workers} need a storage to share the study through")
         return Work(engine, log, same_start=same_start)
-    name = f"functional_adam {task.name} {begun['task']['data']} {begun['strategy']} {begun['seed']}"
+    name = (
+        f"functional_adam {task.name} {begun['task']['data']} {begun['strategy']} {begun['seed']}"
+    )
     return SharedWork(
         engine, log, storage=storage, name=name, workers=workers, same_start=same_start
     )
@@ -166,9 +169,7 @@ def _measured(
     return dataclasses.replace(plan, runs=work.agreed(measured)["runs"])
 
 
-def _follow(
-    rounds: Any, work: Work, deadline: float, plan: Plan, on_round: Report | None
-) -> None:
+def _follow(rounds: Any, work: Work, deadline: float, plan: Plan, on_round: Report | None) -> None:
     """Do round after round until the course ends."""
     jobs, late, spent = next(rounds), False, 0.0
     while True:

@@ -10,7 +10,9 @@ def functional_adam_code(s: Settings) -> str:
     # Decay that follows the schedule's multiplier needs the peak besides the schedule.
     peak = s.row.decay == "decoupled" and s.dialect.decay_rate == "schedule"
     values = {**s.values, **({"base_learning_rate": s.learning_rate} if peak else {})}
-    dialect = "" if s.dialect.name.upper() == "TORCH" else f"    dialect=fa.{s.dialect.name.upper()},\n"
+    dialect = (
+        "" if s.dialect.name.upper() == "TORCH" else f"    dialect=fa.{s.dialect.name.upper()},\n"
+    )
     rate = repr(s.learning_rate)
     schedule = ""
     if not s.constant:

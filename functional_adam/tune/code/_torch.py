@@ -13,7 +13,7 @@ def torch_code(s: Settings) -> str:
     """Code that defines `make_optimizer(model) -> (optimizer, scheduler)`."""
     if not (s.dialect == TORCH or (s.dialect == OPTAX and s.row.name in _SAME)):
         raise ours_only(s, "torch.optim", f"{s.row.name} in the dialect {s.dialect.name}")
-    modules = ["math", *(["torch"])] if not s.constant else ["torch"]
+    modules = ["torch"] if s.constant else ["math", "torch"]
     values = {
         "lr": s.learning_rate,
         "betas": (s.values["b1"], s.values["b2"]),
@@ -38,7 +38,8 @@ def torch_code(s: Settings) -> str:
         "",
         "",
         "# optimizer, scheduler = make_optimizer(model)",
-        "# in each step: optimizer.zero_grad(); loss.backward(); optimizer.step(); scheduler.step()",
+        "# in each step, after loss.backward():",
+        "# optimizer.step(); scheduler.step(); optimizer.zero_grad()",
         "",
     ]
     return "\n".join(lines)
@@ -53,10 +54,13 @@ def _factor(s: Settings) -> list[str]:
         f"    if step < {s.warmup}:",
         f"        return (step + 1 - step / {s.warmup}) / {s.warmup}",
     ]
+    done = f"(step - {s.warmup}) / {s.steps - s.warmup}" if s.warmup else f"step / {s.steps}"
+    cosine = f"0.5 * (1 + math.cos(math.pi * min({done}, 1)))"
     return [
         *head,
         *(warm if s.warmup else []),
-        f"    done = min(max(step - {s.warmup}, 0) / {s.steps - s.warmup}, 1.0)",
-        f"    return {s.final!r} + {1 - s.final!r} * 0.5 * (1 + math.cos(math.pi * done))",
+        f"    return {s.final!r} + {1 - s.final!r} * {cosine}"
+        if s.final
+        else f"    return {cosine}",
         "",
     ]

@@ -8,12 +8,12 @@ from types import MappingProxyType
 
 from ._search import Rounds as Rounds
 from ._search import Strategy as Strategy
+from ._whole import halving as halving
+from ._whole import quasi as quasi
+from ._whole import random as random
 from .auto import auto as auto
 from .fan_box import fan_box as fan_box
 from .ladder import ladder as ladder
-from .quasi import halving as halving
-from .quasi import quasi as quasi
-from .quasi import random as random
 from .samplers import gp as gp
 from .samplers import optuna_sampler as optuna_sampler
 from .samplers import tpe as tpe

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..budget import Budget
-from ..trial import Outcome, Trial
 from ..space import Config, Space
+from ..trial import Outcome, Trial
 
 Rounds = Generator[list[Trial], list[Outcome], None]
 Strategy = Callable[[Space, Budget, np.random.Generator], Rounds]

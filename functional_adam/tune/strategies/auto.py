@@ -69,7 +69,7 @@ def _box_and_refinement(search: Search, rng: np.random.Generator) -> Rounds:
         best = search.best(2)
         count = min(search.affordable(), -(-local // 3))
         points = halton(search.space, count, rng)
-        halves = {name: half for name in search.space.names}
+        halves = dict.fromkeys(search.space.names, half)
         centres = [position(search.space, config) for config in best]
         rows = [
             inside(search.space, points[i : i + 1], centres[i % len(centres)], halves)[0]
