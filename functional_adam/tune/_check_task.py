@@ -9,14 +9,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._numerics import x64_enabled
 from . import _evaluate
-from ._tree import cast, examples, take
+from ._tree import examples, take
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 def check(task: Any) -> None:
-    """Raise the first of a task's errors."""
+    """Raise the first of a task's errors; computes the initial weights and one loss."""
+    shapes(task)
+    _start(task)
+
+
+def shapes(task: Any) -> None:
+    """Raise the first of a task's errors that show without computing anything."""
     _numbers(task)
     for part in ("train", "validation", "held_out"):
         if part != "held_out" or task.held_out is not None:
@@ -28,7 +35,7 @@ def check(task: Any) -> None:
             f"examples, got {task.batch_size}"
         )
     params = _parameters(task)
-    _loss(task, params)
+    _shape(task, "loss", _one(task), params)
     for name, metric in task.metrics.items():
         _shape(task, f"metrics[{name!r}]", lambda p, b, f=metric: f(p, b), params)
 
@@ -40,7 +47,7 @@ def _numbers(task):
             raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
     if task.dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {task.dtype!r}")
-    if task.dtype == "float64" and not jax.config.read("jax_enable_x64"):
+    if task.dtype == "float64" and not x64_enabled():
         raise ValueError("dtype 'float64' needs x64: jax.config.update('jax_enable_x64', True)")
 
 
@@ -89,7 +96,7 @@ def _same_examples(task):
 
 def _parameters(task):
     try:
-        params = jax.jit(task.init)(jax.random.key(0))
+        params = jax.eval_shape(task.init, jax.random.key(0))
     except Exception as error:
         raise ValueError(f"init(key) of task {task.name!r} fails: {_first_line(error)}") from error
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
@@ -101,27 +108,28 @@ def _parameters(task):
                 f"params{jax.tree_util.keystr(path)} of task {task.name!r} has dtype {leaf.dtype}: "
                 "Adam needs floating leaves"
             )
+    return params
+
+
+def _one(task):
+    own = {name: jnp.float32(0.5) for name in task.own}
+    loss = _evaluate.loss_of(task)
+    return lambda params, batch: loss(params, batch, jax.random.key(0), own)
+
+
+def _start(task):
+    """Finite weights and, with values of `own` known, a finite loss."""
+    params = jax.jit(task.init)(jax.random.key(0))
+    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         if not bool(jnp.all(jnp.isfinite(leaf))):
             raise ValueError(
                 f"params{jax.tree_util.keystr(path)} of task {task.name!r} is not finite at the "
                 "start"
             )
-    return params
-
-
-def _loss(task, params):
-    own = {name: jnp.float32(0.5) for name in task.own}
-    loss = _evaluate.loss_of(task)
-
-    def one(p, b):
-        return loss(p, b, jax.random.key(0), own)
-
-    _shape(task, "loss", one, params)
-    # With values in place of `own` that nobody asked for, the figure would mean nothing.
     if task.own:
         return
     batch = take(task.train, np.arange(task.batch_size))
-    value = float(jax.jit(one)(params, batch))
+    value = float(jax.jit(_one(task))(params, batch))
     if not math.isfinite(value):
         raise ValueError(
             f"loss of task {task.name!r} must be finite at the start, got {value} for the first "
@@ -130,7 +138,11 @@ def _loss(task, params):
 
 
 def _shape(task, what, function, params):
-    batch = jax.eval_shape(lambda t: cast(take(t, np.arange(task.batch_size)), None), task.train)
+    def first(x):
+        dtype = jax.dtypes.canonicalize_dtype(x.dtype)
+        return jax.ShapeDtypeStruct((task.batch_size, *x.shape[1:]), dtype)
+
+    batch = jax.tree.map(first, task.train)
     try:
         out = jax.eval_shape(function, params, batch)
     except Exception as error:

@@ -180,7 +180,7 @@ def hyper_of(configs: Sequence[Config], ofs: Sequence[int], own: Sequence[str]) 
 def learning_rate(h: Hyper, count: Any) -> Any:
     """Of the update after `count` others: a line up to the peak, then half a cosine to the end.
 
-    The first of w steps of warm-up has 1 / w of the peak, the w-th the peak.
+    The line starts at 1 / w of the peak and reaches it after w updates.
     """
     start = 1 / jnp.maximum(h.warmup, 1).astype(h.peak.dtype)
     schedule = warmup_cosine(

@@ -41,24 +41,25 @@ class Runner:
         self.tx = transformation(group, task.dtype, task.before)
         self.half = task.dtype if task.dtype in ("float16", "bfloat16") else None
 
-    def start(self, seed: Any, h: Hyper, data: Data) -> tuple[Lane, Any]:
+    def start(self, seed: Any, own: dict[str, Any], validation: Any) -> tuple[Lane, Any]:
         """A lane before its first step, and its figures there."""
         params = self.init_params(jax.random.key(seed))
         if self.half:
             params = jax.tree.map(self._halve, params)
         lane = Lane(params, self.tx.init(params), jnp.zeros((), jnp.int32), seed)
-        return lane, self.figures(lane.params, data.validation, h.own)
+        return lane, self.figures(lane.params, validation, own)
 
     def advance(self, lane: Lane, h: Hyper, windows: Any, n: Any, judge: Any, data: Data) -> Any:
         """`n` steps on the batches of `windows` (at least n, batch), then figures if `judge`."""
-        # Without evaluation the figures have the same shapes; nobody reads them.
-        lane = lax.fori_loop(
-            0, n, lambda i, x: self._step(x, h, take(data.train, windows[i])), lane
-        )
+
+        def step(i, x):
+            return self._step(x, h, take(data.train, windows[i]))
 
         def measured(x):
             return self.figures(x.params, data.validation, h.own)
 
+        lane = lax.fori_loop(0, n, step, lane)
+        # Figures that nobody reads have the shapes of those that are.
         shapes = jax.eval_shape(measured, lane)
         empty = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         return lane, lax.cond(judge, measured, lambda x: empty, lane)

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ._paused import Saved
 from ._program import Program
 from .trial import Outcome, Trial
 
@@ -27,6 +28,7 @@ class Run:
     Attributes:
         index: in the call's list.
         trial: what was asked.
+        saved: what it goes on from, if anything.
         count: steps made.
         curve: as in `Outcome`.
         seconds: as in `Outcome`.
@@ -35,6 +37,7 @@ class Run:
 
     index: int
     trial: Trial
+    saved: Saved | None = None
     count: int = 0
     curve: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
@@ -44,6 +47,24 @@ class Run:
         """Keep what was measured at this step."""
         self.figures = figures
         self.curve.append((self.count, figures["loss"]))
+
+    def segment(self, evaluations: int) -> int:
+        """Steps from one evaluation to the next."""
+        return -(-self.trial.of // evaluations)
+
+    def boundary(self, evaluations: int) -> int:
+        """Step at which the run is looked at next."""
+        segment = self.segment(evaluations)
+        return min((self.count // segment + 1) * segment, self.trial.steps)
+
+    def resume(self, evaluations: int) -> None:
+        """Take over what was saved, without what only its end made visible."""
+        saved = self.saved
+        assert saved is not None
+        self.count, self.seconds, self.figures = saved.count, saved.seconds, saved.figures
+        self.curve = list(saved.curve)
+        if self.count % self.segment(evaluations) and self.count < self.trial.steps:
+            self.curve.pop()
 
     @property
     def hopeless(self) -> bool:
@@ -75,96 +96,103 @@ class Run:
         return first + (factor - 1) * (abs(first) or 1.0)
 
 
-class Pool:
-    """Trains what `source` gives, `program.width` at a time."""
+@dataclasses.dataclass(frozen=True)
+class Hooks:
+    """What a pool asks and tells, from its own thread.
 
-    def __init__(
-        self,
-        program: Program,
-        source: Callable[[], Run | None],
-        done: Callable[[Run, Any], None],
-        stop: threading.Event,
-        tick: Callable[[int, int], None],
-    ):
-        self.program, self.source, self.done, self.stop, self.tick = (
-            program, source, done, stop, tick
-        )  # fmt: skip
+    Attributes:
+        next: -> the next run, or None where none is left.
+        done: (run, -> its lane as NumPy arrays) at its end.
+        tick: (steps made by all runs, runs under way) after each call of the program.
+        stop: set to end early.
+    """
+
+    next: Callable[[], Run | None]
+    done: Callable[[Run, Callable[[], Any]], None]
+    tick: Callable[[int, int], None]
+    stop: threading.Event
+
+
+class Pool:
+    """Trains what it is given, `program.width` at a time."""
+
+    def __init__(self, program: Program, hooks: Hooks):
+        self.program, self.hooks = program, hooks
         self.slots: list[Run | None] = [None] * program.width
         self.lanes: Any = None
         self.h: Any = None
 
     def run(self) -> None:
         """Until nothing is left, or until asked to stop."""
-        while not self.stop.is_set():
+        while not self.hooks.stop.is_set():
             self._fill()
-            active = [run for run in self.slots if run is not None]
-            if not active:
+            if not any(self.slots):
                 return
-            self._advance(active)
+            self._advance()
 
     def _fill(self) -> None:
-        fresh = np.zeros(len(self.slots), bool)
+        fresh = {}
         for i, run in enumerate(self.slots):
-            if run is None:
-                self.slots[i] = self.source()
-                fresh[i] = self.slots[i] is not None
-        if not fresh.any():
+            while run is None or run.over:
+                run = self.hooks.next()
+                if run is None:
+                    break
+                lane = self._begin(run)
+                if run.over:
+                    # Nothing to train: it is what an earlier call left.
+                    self.hooks.done(run, lambda lane=lane: lane)
+                    continue
+                fresh[i] = lane
+            self.slots[i] = run
+        if not fresh:
             return
-        began = time.perf_counter()
         # A slot without a run of its own repeats another's.
         some = next(run for run in self.slots if run is not None)
-        shown = [run or some for run in self.slots]
-        self.h = self.program.hyper([run.trial for run in shown])
-        seeds = np.array([run.trial.seed for run in shown], np.int32)
-        lanes, figures = self.program.start(seeds, self.h)
-        if self.lanes is not None:
-            lanes = self.program.chosen(fresh, lanes, self.lanes)
-        self.lanes = lanes
-        figures = jax.device_get(figures)
-        started = [i for i in range(len(fresh)) if fresh[i]]
-        for i in started:
-            run = self.slots[i]
-            assert run is not None
-            run.note({name: float(x[i]) for name, x in figures.items()})
-            run.seconds += (time.perf_counter() - began) / len(started)
-            if not math.isfinite(run.figures["loss"]):
-                raise ValueError(
-                    f"loss of task {self.program.task.name!r} must be finite at the start, got "
-                    f"{run.figures['loss']} on validation data for seed {run.trial.seed}"
-                )
+        self.h = self.program.hyper([(run or some).trial for run in self.slots])
+        if self.lanes is None:
+            spare = next(iter(fresh.values()))
+            lanes = [fresh.get(i, spare) for i in range(len(self.slots))]
+            self.lanes = self.program.together(lanes)
+            return
+        for i, lane in fresh.items():
+            self.lanes = self.program.insert(self.lanes, lane, i)
 
-    def _advance(self, active: list[Run]) -> None:
+    def _begin(self, run: Run) -> Any:
+        if run.saved is not None:
+            run.resume(self.program.evaluations)
+            return run.saved.lane
+        lane, figures = self.program.start(run.trial)
+        if not math.isfinite(figures["loss"]):
+            raise ValueError(
+                f"loss of task {self.program.task_name!r} must be finite at the start, got "
+                f"{figures['loss']} on validation data for seed {run.trial.seed}"
+            )
+        run.note(figures)
+        return lane
+
+    def _advance(self) -> None:
         program, began = self.program, time.perf_counter()
-        ends = [self._boundary(run) - run.count for run in active]
-        n = min(program.length, *ends)
-        judge = any(end == n for end in ends)
-        shape = (len(self.slots), program.length, program.batches.size)
-        windows = np.zeros(shape, np.int32)
-        for i, run in enumerate(self.slots):
-            if run is not None:
-                windows[i] = program.batches.window(run.trial.seed, run.count, n, program.length)
+        active = {i: run for i, run in enumerate(self.slots) if run is not None}
+        ends = {i: run.boundary(program.evaluations) - run.count for i, run in active.items()}
+        n = min(program.length, *ends.values())
+        windows = np.zeros((program.width, program.length, program.batches.size), np.int32)
+        for i, run in active.items():
+            windows[i] = program.batches.window(run.trial.seed, run.count, n, program.length)
+        judge = n in ends.values()
         self.lanes, figures = program.advance(self.lanes, self.h, windows, n, judge)
         figures = jax.device_get(figures)
         seconds = (time.perf_counter() - began) / len(active)
-        for i, run in enumerate(self.slots):
-            if run is None:
-                continue
-            at_boundary = self._boundary(run) - run.count == n
+        for i, run in active.items():
             run.count += n
             run.seconds += seconds
-            if at_boundary:
+            if ends[i] == n:
                 run.note({name: float(x[i]) for name, x in figures.items()})
-            if at_boundary and run.over:
+            if run.over:
                 self.slots[i] = None
-                self.done(run, functools.partial(_at, i, self.lanes))
-        self.tick(n * len(active), len(active))
-
-    def _boundary(self, run: Run) -> int:
-        """Where the run is looked at next."""
-        segment = -(-run.trial.of // self.program.task.evaluations)
-        return min((run.count // segment + 1) * segment, run.trial.steps)
+                self.hooks.done(run, functools.partial(_at, i, self.lanes))
+        self.hooks.tick(n * len(active), len(active))
 
 
 def _at(i: int, lanes: Any) -> Any:
-    """One lane of many."""
-    return jax.tree.map(lambda x: x[i], lanes)
+    """One lane of many, on the host."""
+    return jax.tree.map(lambda x: np.asarray(x[i]), lanes)

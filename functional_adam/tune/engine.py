@@ -3,98 +3,200 @@
 from __future__ import annotations
 
 import collections
-import os
-import queue
-import threading
+import dataclasses
+import functools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from . import _hyper
+from . import _cache, _check_task, _hyper
+from ._choose import choose_execution
 from ._evaluate import figures_of
-from ._pool import Pool, Run
-from ._program import Execution as Execution
+from ._execution import Execution
+from ._hosts import gathered, share
+from ._paused import Paused, Saved
+from ._pool import Run
 from ._program import program
-from .task import Task
+from ._workers import train
+from .progress import Meter, OnProgress
 from .trial import Outcome, StopRule, Trial
+
+OnDone = Callable[[Outcome], None]
 
 
 def population(
-    task: Task,
+    task: Any,
     trials: Sequence[Trial],
     *,
-    execution: Execution | str = "auto",
-    on_done: Callable[[Outcome], None] | None = None,
+    execution: Execution | Literal["auto"] = "auto",
+    on_done: OnDone | None = None,
+    on_progress: OnProgress | None = None,
     stop: StopRule | None = None,
+    paused: Paused | None = None,
     keep_params: bool = False,
 ) -> list[Outcome]:
-    """Train every trial and return their outcomes in the same order."""
+    """Train every trial: one trace whatever their values, the same bits whoever their neighbours.
+
+    Trials that differ in `algorithm`, `dialect` or in having `amsgrad` are groups, each with a
+    trace of its own. A training that diverges, ends or is stopped frees its lane for the next. With
+    `jax.distributed` every process calls this with the same trials, trains its share on its own
+    devices and returns all outcomes.
+
+    Args:
+        task: a `Task`, or any object with a `population` of its own, such as those of torch
+            modules.
+        trials: what to train; the order does not matter.
+        execution: how; "auto" measures, see `choose_execution`.
+        on_done: called with each outcome as soon as there is one, in the thread of the call; of
+            other hosts' trials at the end.
+        on_progress: called with a `Progress` after each call of a program.
+        stop: ends the worst early.
+        paused: where trainings are kept that may go on later.
+        keep_params: whether outcomes hold the final parameters.
+
+    Returns:
+        Outcomes in the order of `trials`.
+
+    Raises:
+        ValueError: the task's parts do not fit, or a configuration has a name or value it cannot.
+        KeyboardInterrupt: when interrupted, after `on_done` was called for what had finished.
+    """
     trials = list(trials)
-    task.check()
-    for trial in trials:
-        _hyper.check(trial.config, task.own)
-    chosen = execution if isinstance(execution, Execution) else Execution(8, 1, os.cpu_count() or 1)
-    outcomes: list[Outcome | None] = [None] * len(trials)
-    groups: dict[Any, list[int]] = collections.defaultdict(list)
-    for i, trial in enumerate(trials):
-        groups[_hyper.group_of(trial.config)].append(i)
-    for group, members in groups.items():
-        made = program(task, group, chosen)
-        made.compile(trials[members[0]])
-        waiting = collections.deque(Run(i, trials[i]) for i in members)
-        messages: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        halt = threading.Event()
-
-        def source(waiting=waiting):
-            try:
-                return waiting.popleft()
-            except IndexError:
-                return None
-
-        def done(run, lane, messages=messages):
-            params = None
-            if keep_params:
-                params = jax.tree.map(np.asarray, lane().params)
-            messages.put(("done", run.index, run.outcome(params)))
-
-        def work(made=made, source=source, done=done, halt=halt, messages=messages):
-            try:
-                Pool(made, source, done, halt, lambda steps, lanes: None).run()
-                messages.put(("end", None, None))
-            except BaseException as error:
-                messages.put(("error", None, error))
-
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(chosen.workers)]
-        for thread in threads:
-            thread.start()
-        running = len(threads)
-        try:
-            while running:
-                kind, index, value = messages.get()
-                if kind == "end":
-                    running -= 1
-                elif kind == "error":
-                    raise value
-                else:
-                    outcomes[index] = value
-                    if on_done is not None:
-                        on_done(value)
-        finally:
-            halt.set()
-            for thread in threads:
-                thread.join()
-    return [o for o in outcomes if o is not None]
+    options: dict[str, Any] = dict(on_progress=on_progress, paused=paused, keep_params=keep_params)
+    if hasattr(task, "population"):
+        train_all = task.population
+    else:
+        _check_task.shapes(task)
+        for trial in trials:
+            _hyper.check(trial.config, task.own)
+        train_all = functools.partial(_jax_population, task)
+    if stop is not None:
+        options["paused"] = paused if paused is not None else Paused()
+        return _halved(train_all, trials, stop, execution, on_done, options)
+    return train_all(trials, execution=execution, on_done=on_done, **options)
 
 
-def held_out(task: Task, trials: Sequence[Trial]) -> list[float]:
-    """Train every trial and return its mean loss on the task's held-out data."""
+def held_out(
+    task: Any,
+    trials: Sequence[Trial],
+    *,
+    execution: Execution | Literal["auto"] = "auto",
+    paused: Paused | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[float]:
+    """Train every trial and return its mean loss on the task's held-out data; NaN if diverged.
+
+    With `paused`, trainings that are kept there are not repeated.
+    """
     if task.held_out is None:
         raise ValueError(f"task {task.name!r} has no held_out data")
-    figures = jax.jit(figures_of(task))
-    found = []
-    for outcome in population(task, trials, keep_params=True):
-        own = {name: float(outcome.trial.config[name]) for name in task.own}
-        found.append(float(figures(outcome.params, task.held_out, own)["loss"]))
-    return found
+    outcomes = population(
+        task,
+        trials,
+        execution=execution,
+        paused=paused,
+        on_progress=on_progress,
+        keep_params=True,
+    )
+    if hasattr(task, "held_out_loss"):
+        return [task.held_out_loss(outcome) for outcome in outcomes]
+    with _cache.active():
+        figures = jax.jit(figures_of(task))
+        losses = []
+        for outcome in outcomes:
+            own = {name: np.float32(outcome.trial.config[name]) for name in task.own}
+            loss = float(figures(outcome.params, task.held_out, own)["loss"])
+            losses.append(math.nan if outcome.diverged else loss)
+    return losses
+
+
+def _jax_population(
+    task: Any,
+    trials: list[Trial],
+    *,
+    execution: Execution | Literal["auto"],
+    on_done: OnDone | None,
+    on_progress: OnProgress | None,
+    paused: Paused | None,
+    keep_params: bool,
+) -> list[Outcome]:
+    outcomes: dict[int, Outcome] = {}
+    mine = share(range(len(trials)))
+    saved = {i: paused.get(trials[i]) for i in mine} if paused is not None else {}
+    groups: dict[Any, list[Run]] = collections.defaultdict(list)
+    for i in mine:
+        groups[_hyper.group_of(trials[i].config)].append(Run(i, trials[i], saved.get(i)))
+    made = sum((s.count if s else 0) for s in saved.values())
+    meter = Meter(len(mine), sum(trials[i].steps for i in mine) - made, on_progress)
+
+    def finished(run: Run, lane: Any) -> None:
+        outcome = run.outcome(lane.params if keep_params else None)
+        if paused is not None and not run.hopeless:
+            kept = Saved(run.count, lane, tuple(run.curve), run.seconds, run.figures)
+            paused.put(run.trial, kept)
+        outcomes[run.index] = outcome
+        meter.done(outcome.validation, run.trial.steps - run.count)
+        if on_done is not None:
+            on_done(outcome)
+
+    def wanted(run: Run) -> bool:
+        return keep_params or (paused is not None and not run.hopeless)
+
+    for group, runs in groups.items():
+        asked = [run.trial for run in runs]
+        how = choose_execution(task, asked) if execution == "auto" else execution
+        prepared = program(task, group, how)
+        prepared.compile(asked[0])
+        train(prepared, runs, how.workers, wanted=wanted, finished=finished, ticked=meter.tick)
+    for theirs in gathered(outcomes) if jax.process_count() > 1 else []:
+        for i in sorted(set(theirs) - set(outcomes)):
+            outcomes[i] = theirs[i]
+            if on_done is not None:
+                on_done(theirs[i])
+    return [outcomes[i] for i in range(len(trials))]
+
+
+def _halved(
+    train_all: Any,
+    trials: list[Trial],
+    stop: StopRule,
+    execution: Any,
+    on_done: OnDone | None,
+    options: dict[str, Any],
+) -> list[Outcome]:
+    """Rung after rung, each call going on from what the last one paused."""
+    final: dict[int, Outcome] = {}
+    alive = list(range(len(trials)))
+
+    def finish(i: int, outcome: Outcome) -> None:
+        trial = trials[i]
+        final[i] = dataclasses.replace(
+            outcome, trial=trial, stopped=not outcome.diverged and outcome.steps < trial.steps
+        )
+        if outcome.diverged or final[i].stopped:
+            options["paused"].drop(trial)
+        if on_done is not None:
+            on_done(final[i])
+
+    for rung in (*stop.rungs, math.inf):
+        asked = [dataclasses.replace(trials[i], steps=_least(trials[i], rung)) for i in alive]
+        reached = dict(
+            zip(alive, train_all(asked, execution=execution, on_done=None, **options), strict=True)
+        )
+        going = [i for i in alive if trials[i].steps > rung and not reached[i].diverged]
+        going.sort(key=lambda i: (reached[i].validation, i))
+        kept = max(1, math.ceil(len(alive) * stop.keep)) if going else 0
+        for i in alive:
+            if i not in going[:kept]:
+                finish(i, reached[i])
+        alive = sorted(going[:kept])
+        if not alive:
+            break
+    return [final[i] for i in range(len(trials))]
+
+
+def _least(trial: Trial, rung: float) -> int:
+    return trial.steps if rung == math.inf else min(trial.steps, int(rung))

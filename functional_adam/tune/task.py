@@ -37,6 +37,7 @@ class Task:
         evaluations: how often validation is computed in a full run, at equal distances.
         evaluation_key: whether `loss` is given a key on validation data as well; otherwise None,
             which is how it knows that it is evaluated.
+        programs: what has been compiled for it.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Task:
     before: optax.GradientTransformation | None = None
     evaluations: int = 8
     evaluation_key: bool = False
+    programs: dict[Any, Any] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def check(self) -> None:
         """Raise where the parts do not fit each other; computes one loss.
