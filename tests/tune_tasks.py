@@ -63,7 +63,9 @@ def configs(n, seed=0, **fixed):
 
 
 def trials(n, *, seed=0, steps=STEPS, of=STEPS, **fixed):
-    return [Trial(c, seed=i % 2, steps=steps, of=of) for i, c in enumerate(configs(n, seed, **fixed))]
+    return [
+        Trial(c, seed=i % 2, steps=steps, of=of) for i, c in enumerate(configs(n, seed, **fixed))
+    ]
 
 
 def by_torch(task, trial):

@@ -105,14 +105,14 @@ def _here(
 
     try:
         task, space = prepared(name, arguments.pop("dtype"), steps, search)
-        with shown(arguments["budget"], quiet=workers > 1) as on_round:
+        with shown(arguments["budget"], quiet=workers > 1) as calls:
             return tune_(
                 task,
                 space=space,
                 out=out,
                 storage=storage,
                 workers=workers,
-                on_round=on_round,
+                **calls,
                 **arguments,
             )
     except UsageError as error:

@@ -18,7 +18,7 @@ FIXED = ("version", "task", "space", "strategy", "seed")
 """What may not change when a study goes on; its budget may grow."""
 
 
-def head(task: Any, space: Space, strategy: str, plan: Plan, execution: Any) -> dict[str, Any]:
+def head(task: Any, space: Space, strategy: str, plan: Plan) -> dict[str, Any]:
     """The record that begins a study."""
     from .. import __version__
 
@@ -38,7 +38,6 @@ def head(task: Any, space: Space, strategy: str, plan: Plan, execution: Any) -> 
         runs=plan.runs,
         half=plan.half,
         held_out=task.held_out is not None,
-        execution=execution,
         packages=dict(functional_adam=__version__, jax=jax.__version__),
     )
 

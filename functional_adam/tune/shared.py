@@ -13,7 +13,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ._storage import open_storage
@@ -86,15 +86,16 @@ class SharedWork(Work):
                 self.refresh()
         return [self.known[job.key] for job in jobs]
 
-    def agreed(self, record: Record) -> Record:
+    def agreed(self, kind: str, compute: Callable[[], Record]) -> Record:
         """As in `Work`, of the processes of all machines."""
-        key = f"{record['kind']} {record['seconds']}"
+        key = f"agreed {kind}"
+        if self._entry_of(key) is None:
+            self._create(key, _state().COMPLETE, super().agreed(kind, compute), 0.0)
         entry = self._entry_of(key)
-        if entry is None:
-            self._create(key, _state().COMPLETE, record, float(record["runs"]))
-            entry = self._entry_of(key)
         assert entry is not None
-        return super().agreed(json.loads(entry.user_attrs["result"]))
+        record = json.loads(entry.user_attrs["result"])
+        super().agreed(kind, lambda: record)
+        return record
 
     def _entry_of(self, key: str) -> Any:
         found = self._storage.get_all_trials(self._study, deepcopy=False)

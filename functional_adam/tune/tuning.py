@@ -7,15 +7,20 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import engine as engine_
+import jax
+
+from ._choose import choose_execution
+from ._execution import Execution
 from .budget import LEAST, Plan
+from .engine import held_out, population
 from .head import check_same, head, last_head
 from .jobs import Job
 from .log import Log, can_be_shared
+from .progress import OnProgress
 from .script import OutOfTimeError, course, untuned
 from .shared import SharedWork
 from .space import Space, adamw_space
@@ -44,6 +49,7 @@ def tune(
     storage: str | None = None,
     workers: int = 1,
     on_round: Report | None = None,
+    on_progress: OnProgress | None = None,
     engine: Engine | None = None,
 ) -> Study:
     """Find the hyperparameters of Adam for a task, and say honestly how good they are.
@@ -67,11 +73,12 @@ def tune(
         out: folder of the log; None: in memory.
         seed: of the study, >= 0.
         dtype: replaces the task's.
-        execution: as in `population`.
+        execution: as in `population`; what "auto" has measured is kept in the log.
         storage: where several processes, each of which calls `tune` with the same arguments, share
             the study: URL of a database for optuna, or path of a journal file.
         workers: how many processes share it.
         on_round: called before each round.
+        on_progress: as in `population`; see `rich_progress`.
         engine: what trains, in place of `population` and `held_out`.
 
     Raises:
@@ -94,16 +101,20 @@ def tune(
     space = adamw_space(steps=task.steps) if space is None else space
     if not len(space):
         raise ValueError("space: there is nothing to search, every hyperparameter is fixed")
-    engine = engine or default_engine(task, execution)
+    if engine is None:
+        task.check()
     plan = Plan(LEAST if budget is None else budget, task.steps, seed, task.dtype in HALF)
     log = Log(None if out is None else Path(out))
-    begun = head(task, space, name, plan, str(execution))
+    begun = head(task, space, name, plan)
     if old := last_head(log.records):
         check_same(old, begun, out)
     with contextlib.ExitStack() as stack:
-        work = _work(engine, log, task, storage, workers, begun)
+        work = _work(engine or _none, log, task, storage, workers, begun)
         if isinstance(work, SharedWork):
             stack.callback(work.close)
+        if engine is None:
+            chosen = _execution(task, execution, plan, space, work)
+            work.engine = default_engine(task, chosen, on_progress)
         if seconds is not None:
             plan = _measured(plan, space, seconds, workers, work, started)
             begun["runs"] = plan.runs
@@ -116,14 +127,33 @@ def tune(
     return Study(log)
 
 
-def default_engine(task: Any, execution: Any) -> Engine:
-    """What trains a task: `population` and `held_out`; raises where its parts do not fit."""
-    task.check()
-    train = functools.partial(engine_.population, task, execution=execution)
-    return Engine(
-        lambda trials, on_done: train(trials, on_done=on_done),
-        functools.partial(engine_.held_out, task),
-    )
+def default_engine(task: Any, execution: Any, on_progress: Any = None) -> Engine:
+    """What trains a task: `population` and `held_out`."""
+
+    def train(trials: Sequence[Trial], on_done: Any) -> None:
+        population(task, trials, execution=execution, on_done=on_done, on_progress=on_progress)
+
+    return Engine(train, functools.partial(held_out, task, execution=execution))
+
+
+def _execution(task: Any, execution: Any, plan: Plan, space: Space, work: Work) -> Any:
+    """How it is trained: the same in all processes and after a resume, for the same last bits."""
+    if execution != "auto" or hasattr(task, "population"):
+        return execution
+    steps = plan.steps
+    trials = [Trial(untuned(space), seed, steps, steps) for seed in plan.fresh]
+
+    def measure() -> Record:
+        return dataclasses.asdict(choose_execution(task, trials, total=round(plan.runs)))
+
+    found = work.agreed("execution", measure)
+    agreed = Execution(**{name: found[name] for name in ("lanes", "devices", "workers")})
+    if agreed.devices > jax.local_device_count():
+        return "auto"  # begun on another machine
+    return agreed
+
+
+_none = Engine(lambda trials, on_done: None, lambda trials: [])
 
 
 def _work(
@@ -158,15 +188,19 @@ def _measured(
     plan: Plan, space: Space, seconds: float, workers: int, work: Work, started: float
 ) -> Plan:
     """A plan of as many full trainings as the seconds allow; the first measurement stays."""
-    steps = plan.steps
-    jobs = [Job("training", Trial(untuned(space), s, steps, steps), "baseline") for s in plan.fresh]
-    records = work.perform(jobs)
-    each = sum(record["seconds"] for record in records) / len(records)
-    left = max(0.0, seconds - (time.monotonic() - started)) * MARGIN
-    # Eight held-out trainings come after the search.
-    runs = math.floor(left * workers / max(each, 1e-9)) - 8.0
-    measured = dict(kind="measured", seconds=seconds, runs=min(max(runs, float(LEAST)), 1e6))
-    return dataclasses.replace(plan, runs=work.agreed(measured)["runs"])
+
+    def measure() -> Record:
+        steps, config = plan.steps, untuned(space)
+        jobs = [Job("training", Trial(config, s, steps, steps), "baseline") for s in plan.fresh]
+        records = work.perform(jobs)
+        each = sum(record["seconds"] for record in records) / len(records)
+        left = max(0.0, seconds - (time.monotonic() - started)) * MARGIN
+        # Eight held-out trainings come after the search.
+        runs = math.floor(left * workers / max(each, 1e-9)) - 8.0
+        return dict(seconds=seconds, runs=min(max(runs, float(LEAST)), 1e6))
+
+    found = work.agreed(f"measured for {seconds:g} s", measure)
+    return dataclasses.replace(plan, runs=found["runs"])
 
 
 def _follow(rounds: Any, work: Work, deadline: float, plan: Plan, on_round: Report | None) -> None:

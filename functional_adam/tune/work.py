@@ -82,21 +82,22 @@ class Work:
         self.log.append_unless(record, lambda: self._refreshed(job.key))
         self.refresh()
 
-    def agreed(self, record: Record) -> Record:
-        """The first record of its kind and `seconds` that any process has written."""
-        self.log.append_unless(record, lambda: self._first(record) is not None)
-        found = self._first(record)
+    def agreed(self, kind: str, compute: Callable[[], Record]) -> Record:
+        """The first record of a kind that any process has written; computed where there is none."""
+        self.refresh()
+        if self._first(kind) is None:
+            record = {"kind": kind, **compute()}
+            self.log.append_unless(record, lambda: self._first(kind) is not None)
+        found = self._first(kind)
         assert found is not None
         return found
 
-    def _first(self, record: Record) -> Record | None:
-        names = ("kind", "seconds")
-        wanted = [record[name] for name in names]
-        same = (r for r in self.log.records if [r.get(name) for name in names] == wanted)
-        return next(same, None)
+    def _first(self, kind: str) -> Record | None:
+        return next((r for r in self.log.records if r.get("kind") == kind), None)
 
     def _refreshed(self, key: str) -> bool:
-        return any(key_of(record) == key for record in self.log.records[self._seen :])
+        new = self.log.records[self._seen :]
+        return key in self.known or any(key_of(record) == key for record in new)
 
     def _check_start(self, seed: int, curve: Sequence[Sequence[float]]) -> None:
         """Refuse a log of another loss: initial weights and data of a seed give one loss."""

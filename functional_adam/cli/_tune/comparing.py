@@ -36,7 +36,7 @@ def compared(
     if task.held_out is None:
         raise ValueError(f"task {task.name!r} has no held_out data to judge by")
     log, plan = Log(out), Plan(max(budgets), task.steps, seed)
-    begun = head(task, space, "comparison", plan, "auto")
+    begun = head(task, space, "comparison", plan)
     if old := last_head(log.records):
         check_same(old, begun, out)
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import typer
 
@@ -17,8 +19,10 @@ WHAT = {
 
 
 @contextlib.contextmanager
-def shown(budget: float | None, *, quiet: bool) -> Iterator[Callable[[str, int, float], None]]:
-    """What to call before each round; `quiet` says nothing."""
+def shown(budget: float | None, *, quiet: bool) -> Iterator[dict[str, Any]]:
+    """What `tune` is to call before each round and, on a terminal, on the way."""
+    from functional_adam.tune import rich_progress
+
     started = time.monotonic()
 
     def on_round(phase: str, trainings: int, spent: float) -> None:
@@ -30,4 +34,8 @@ def shown(budget: float | None, *, quiet: bool) -> Iterator[Callable[[str, int, 
                 err=True,
             )
 
-    yield on_round
+    if quiet or not sys.stderr.isatty():
+        yield dict(on_round=on_round)
+        return
+    with rich_progress() as on_progress:
+        yield dict(on_round=on_round, on_progress=on_progress)

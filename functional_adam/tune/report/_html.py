@@ -122,8 +122,9 @@ def _cost(study: Any) -> list[str]:
     return [
         "<h2>Cost</h2>",
         f"<p>{len(study.trained)} trainings, {study.cost:.1f} full ones, {study.diverged} "
-        f"diverged; {study.seconds:.1f} s of training. Strategy {html.escape(study.head['strategy'])}, seed "
-        f"{study.plan.seed}, budget {study.plan.runs:g} full trainings.</p>",
+        f"diverged; {study.seconds:.1f} s of training. Strategy "
+        f"{html.escape(study.head['strategy'])}, seed {study.plan.seed}, "
+        f"budget {study.plan.runs:g} full trainings.</p>",
     ]
 
 
