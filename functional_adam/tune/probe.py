@@ -34,7 +34,8 @@ class Probe:
         dtype: of parameters, moments and arithmetic.
         eps: after the cast to it.
         b2: after the cast.
-        underflow: share of nonzero gradients whose square is zero.
+        underflow: share of nonzero gradients whose square is zero; this and what follows until the
+            first NaN.
         dead: share of live coordinates (float32's v is positive) whose v is zero at the end.
         stuck: share of positive v that did not move in a step in which float32's did.
         eps_dominates: share of live coordinates with sqrt(v / c2) < eps at the end, in float32.
@@ -153,36 +154,36 @@ def _plain(task: Any, config: Config, full: Any, steps: int, seed: int) -> Any:
     b2 = np.float32(full["b2"])
 
     def step(carry: Any, window: Any) -> Any:
-        params, state, shadow, count = carry
+        params, state, shadow, last, count, sound = carry
         key = jax.random.fold_in(jax.random.key(seed), count)
         gradients = jax.grad(loss_fn)(params, take(train, window), key, h.own)
-        old = optax.tree.get(state, "nu")
+        # What comes after the first NaN says nothing of how it came.
+        sound = sound & jnp.isfinite(_flat(params)).all() & jnp.isfinite(_flat(gradients)).all()
+        v = _flat(optax.tree.get(state, "nu"))
         updates, state = tx.update(gradients, state, params)
-        new = optax.tree.get(state, "nu")
-        g, v, w = (_flat(tree) for tree in (gradients, old, new))
+        g, w = _flat(gradients), _flat(optax.tree.get(state, "nu"))
         wide = g.astype(jnp.float32)
         moved = b2 * shadow + np.float32(1 - full["b2"]) * wide**2
-        live = moved > 0
+        live = (moved > 0) & (v > 0)
         seen = dict(
-            underflow=_share((wide != 0) & (g * g == 0), wide != 0),
-            stuck=_share(live & (v > 0) & (v == w) & (moved != shadow), live & (v > 0)),
+            sound=sound.astype(jnp.float32),
+            underflow=_share((wide != 0) & (g * g == 0), wide != 0) * sound,
+            stuck=_share(live & (v == w) & (moved != shadow), live) * sound,
         )
-        return (optax.apply_updates(params, updates), state, moved, count + 1), seen
+        shadow, last = jnp.where(sound, moved, shadow), jnp.where(sound, w, last)
+        params = optax.apply_updates(params, updates)
+        return (params, state, shadow, last, count + sound, sound), seen
 
     @jax.jit
     def run(params: Any, windows: Any) -> Any:
-        start = params, tx.init(params), jnp.zeros_like(_flat(params), jnp.float32)
-        (params, state, shadow, _), seen = jax.lax.scan(
-            step, (*start, jnp.zeros((), jnp.int32)), windows
-        )
+        state, zero = tx.init(params), jnp.zeros_like(_flat(params))
+        start = params, state, zero.astype(jnp.float32), zero, jnp.zeros((), jnp.int32), True
+        (params, _, shadow, last, count, _), seen = jax.lax.scan(step, start, windows)
         live = shadow > 0
-        correction = np.float32(-math.expm1(steps * math.log(full["b2"]))) if full["b2"] else 1.0
-        small = jnp.sqrt(shadow / correction) < full["eps"]
-        end = dict(
-            dead=_share(live & (_flat(optax.tree.get(state, "nu")) == 0), live),
-            eps_dominates=_share(live & small, live),
-        )
-        means = {name: x.mean() for name, x in seen.items()}
+        small = jnp.sqrt(shadow / (1 - b2 ** jnp.maximum(count, 1))) < full["eps"]
+        end = dict(dead=_share(live & (last == 0), live), eps_dominates=_share(live & small, live))
+        steps = jnp.maximum(seen["sound"].sum(), 1)
+        means = {name: seen[name].sum() / steps for name in ("underflow", "stuck")}
         return {**means, **end}, figures(params, validation, h.own)["loss"]
 
     def halve(p: Any) -> Any:
