@@ -16,7 +16,9 @@ def test_positions_and_configurations_are_inverse():
     back = space.to_unit(space.from_unit(u))
     for i, d in enumerate(space.dimensions):
         if d.scale == "choice":
-            assert all(d.from_unit(a) == d.from_unit(b) for a, b in zip(u[:, i], back[:, i], strict=True))
+            assert all(
+                d.from_unit(a) == d.from_unit(b) for a, b in zip(u[:, i], back[:, i], strict=True)
+            )
         else:
             np.testing.assert_allclose(back[:, i], u[:, i], atol=1e-9)
 
