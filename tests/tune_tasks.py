@@ -63,9 +63,12 @@ def configs(n, seed=0, **fixed):
 
 
 def trials(n, *, seed=0, steps=STEPS, of=STEPS, **fixed):
-    return [
-        Trial(c, seed=i % 2, steps=steps, of=of) for i, c in enumerate(configs(n, seed, **fixed))
-    ]
+    chosen = configs(n, seed, **fixed)
+    # The first leaves the schedule and the decay to their defaults: constant, and torch's.
+    for name in ("final", "warmup", "weight_decay"):
+        if name not in fixed:
+            del chosen[0][name]
+    return [Trial(c, seed=i % 2, steps=steps, of=of) for i, c in enumerate(chosen)]
 
 
 def by_torch(task, trial):
@@ -76,15 +79,16 @@ def by_torch(task, trial):
     params = {k: torch.nn.Parameter(torch.tensor(np.asarray(p))) for k, p in start.items()}
     c = trial.config
     optimizer = torch.optim.AdamW(
-        params.values(), lr=1.0, betas=(c["b1"], c["b2"]), weight_decay=c["weight_decay"],
+        params.values(), lr=1.0, betas=(c["b1"], c["b2"]), weight_decay=c.get("weight_decay", 1e-2),
         amsgrad=bool(c.get("amsgrad", False)),
     )  # fmt: skip
-    w, n, per_epoch = round(c["warmup"] * trial.of), len(task.train["y"]), 60 // BATCH
+    w, n, per_epoch = round(c.get("warmup", 0.0) * trial.of), len(task.train["y"]), 60 // BATCH
     for t in range(trial.steps):
         rate = (1 - t / w) / w + t / w if t < w else None
         if rate is None:
             cosine = (1 + np.cos(np.pi * (t - w) / (trial.of - w))) / 2
-            rate = c["final"] + (1 - c["final"]) * cosine
+            final = c.get("final", 1.0)
+            rate = final + (1 - final) * cosine
         optimizer.param_groups[0]["lr"] = c["learning_rate"] * rate
         epoch, at = divmod(t, per_epoch)
         index = order(trial.seed, epoch, n)[at * BATCH : (at + 1) * BATCH]

@@ -6,6 +6,8 @@ from ._dimension import Dimension as Dimension
 from ._execution import Execution as Execution
 from ._paused import Paused as Paused
 from ._program import traces as traces
+from .adapters import from_equinox as from_equinox
+from .adapters import from_nnx as from_nnx
 from .engine import held_out as held_out
 from .engine import population as population
 from .probe import Probe as Probe

@@ -6,12 +6,24 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from ..task import Task
-from .digits import digits_cnn, digits_mlp
+from .characters import characters as characters
+from .digits import digits_cnn as digits_cnn
+from .digits import digits_mlp as digits_mlp
+from .tabular import breast_cancer as breast_cancer
+from .tabular import diabetes as diabetes
+from .tabular import wine as wine
 
 BUILTIN: Mapping[str, Callable[[], Task]] = MappingProxyType(
-    {"digits-mlp": digits_mlp, "digits-cnn": digits_cnn}
+    {
+        "digits-mlp": digits_mlp,
+        "digits-cnn": digits_cnn,
+        "characters": characters,
+        "breast-cancer": breast_cancer,
+        "wine": wine,
+        "diabetes": diabetes,
+    }
 )
-"""Every built-in task by name."""
+"""Every built-in task by name. All but "characters" need scikit-learn."""
 
 
 def builtin(name: str) -> Task:

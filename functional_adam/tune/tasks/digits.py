@@ -1,37 +1,24 @@
-"""Handwritten digits of scikit-learn, 1,797 images of 8 x 8: dense and convolutional networks."""
+"""Handwritten digits of scikit-learn: a dense and a convolutional network."""
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 
 from ..task import Task
+from . import _data
 from . import _networks as net
-
-TRAIN, VALIDATION = 1197, 300  # images; the other 300 are held out
-
-
-def load() -> tuple[Any, Any, Any]:
-    """Training, validation and held-out images, float32 (n, 64) in [0, 1], with int32 labels."""
-    from sklearn.datasets import load_digits
-
-    digits: Any = load_digits()
-    order = np.random.default_rng(0).permutation(len(digits.target))
-    x = (digits.data[order] / 16).astype(np.float32)
-    y = digits.target[order].astype(np.int32)
-    edges = (0, TRAIN, TRAIN + VALIDATION, len(y))
-    first, second, third = ({"x": x[a:b], "y": y[a:b]} for a, b in itertools.pairwise(edges))
-    return first, second, third
 
 
 def digits_mlp(width: int = 64, steps: int = 300) -> Task:
-    """A dense network of two hidden layers."""
-    return _task(
-        "digits-mlp", lambda key: net.dense_init(key, (64, width, width, 10)), net.dense, steps
-    )
+    """A dense network of two hidden layers, 64-`width`-`width`-10."""
+
+    def init(key):
+        return net.dense_init(key, (64, width, width, 10))
+
+    return classification("digits-mlp", _data.digits(), init, net.dense, steps=steps)
 
 
 def digits_cnn(channels: int = 16, steps: int = 200) -> Task:
@@ -51,11 +38,20 @@ def digits_cnn(channels: int = 16, steps: int = 200) -> Task:
             x = net.halved(jax.nn.relu(net.convolution(params[name], x)))
         return net.dense(params["last"], x.reshape(len(x), -1))
 
-    return _task("digits-cnn", init, logits, steps)
+    return classification("digits-cnn", _data.digits(), init, logits, steps=steps)
 
 
-def _task(name, init, logits, steps):
-    train, validation, held_out = load()
+def classification(
+    name: str,
+    splits: tuple[_data.Split, _data.Split, _data.Split],
+    init: Callable[[Any], Any],
+    logits: Callable[[Any, Any], Any],
+    *,
+    steps: int,
+    batch_size: int = 64,
+) -> Task:
+    """Cross-entropy of `logits(params, x)`, with accuracy as a metric."""
+    train, validation, held_out = splits
     return Task(
         name=name,
         init=init,
@@ -63,7 +59,7 @@ def _task(name, init, logits, steps):
         train=train,
         validation=validation,
         held_out=held_out,
-        batch_size=64,
+        batch_size=batch_size,
         steps=steps,
         metrics={
             "accuracy": lambda params, batch: net.accuracy(logits(params, batch["x"]), batch["y"])
