@@ -147,7 +147,7 @@ def test_strategies_are_compared_on_equal_terms():
     ]  # fmt: skip
     assert all(len(c.losses) == 4 for c in cells)
     untuned = cells[0].median
-    assert all(c.median < untuned for c in cells)
+    assert all(c.median < untuned for c in cells[1:])
     asked = len(surface.asked)
     again = compare(work, SPACE, steps=STEPS, strategies=names, budgets=[8, 16], repeats=4)
     assert again == cells

@@ -3,6 +3,9 @@
 The loss by which a winner was chosen is too good: it was chosen for its luck as well. So the best
 of the search are trained again on fresh seeds, beside untuned Adam on the same ones, and of those
 that cannot be told apart the configuration nearest the defaults is taken.
+
+Nearness is counted in halves of a range. With it counted to the last digit, the choice on the
+digits was 4 to 8% worse at every budget: of four finalists that tie, one is always a bit nearer.
 """
 
 from __future__ import annotations
@@ -15,6 +18,9 @@ import numpy as np
 
 from .space import Config, Space
 from .trial import Outcome
+
+NEAR = 0.5  # of a range: distances that count as equal
+ERRORS = 2  # standard errors of a difference that count as a tie
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +105,10 @@ def chosen(outcomes: Sequence[Outcome], space: Space, baseline: Config) -> Conte
     if (table > 0).all():
         table = np.log(table)
     means = table.mean(1)
-    within = means - means.min() <= 2 * difference_error(table)
+    within = means - means.min() <= ERRORS * difference_error(table)
     ties = [c for c, tied in zip(able, within, strict=True) if tied]
-    return min(ties, key=lambda c: (c.distance, c.mean))
+    # Finalists that are about as far from the defaults as each other differ by their losses only.
+    return min(ties, key=lambda c: (math.ceil(c.distance / NEAR), c.mean))
 
 
 def difference_error(table: np.ndarray) -> float:

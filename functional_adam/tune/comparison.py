@@ -8,6 +8,7 @@ on seeds that none has seen, and judged by held-out data.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
@@ -173,9 +174,15 @@ def _judged(choices: dict[Any, Config], work: Work, steps: int, seed: int) -> di
     }
     records = iter(work.perform([job for each in jobs.values() for job in each]))
     return {
-        key: float(np.mean([float(next(records)["loss"]) for _ in each]))
+        key: float(np.mean([_loss(next(records)) for _ in each]))
         for key, each in jobs.items()
     }
+
+
+def _loss(record: Record) -> float:
+    """Of a diverged training infinite, so that medians stay what they are."""
+    loss = float(record["loss"])
+    return loss if math.isfinite(loss) else math.inf
 
 
 def _judges(seed: int) -> list[int]:

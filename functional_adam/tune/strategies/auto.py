@@ -1,8 +1,8 @@
 """The default: a fan of learning rates, then what pays at this budget.
 
-Measured at equal compute (8 to 64 full trainings, three tasks): small budgets gain from short
-trainings in a box around the fan's best rate; medium ones from the article's order, with the
-learning rate revisited; large ones from a box and a refinement around its best.
+Measured at equal compute: below 32 full trainings short ones in a box around the fan's best rate,
+the best of them at full length; from there the article's order, with the learning rate revisited;
+from 48 a box and a refinement around its best.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from ._search import Rounds, Search, configs_at, halton, inside, position
 from .fan_box import FACTOR, box
 from .ladder import order, rung
 
-# The search's part of budgets of 12 and 48 full trainings.
-STAGED = 8
+# The search's part of budgets of 32 and 48 full trainings.
+STAGED = 16
 BOXED = 32
+SHORT = 0.7  # share of a small budget's rest for short trainings
 LOCAL = 0.4  # share of the rest that refines the best of the box
 
 
 def auto(space: Space, budget: Budget, rng: np.random.Generator) -> Rounds:
-    """Halving in a box below 12 full trainings, stages below 48, a box and refinement from there.
+    """Halving in a box below 32 full trainings, stages below 48, a box and refinement from there.
 
     The thresholds count what the confirmation costs as well.
     """
     search = Search(space, budget)
     if budget.runs < STAGED:
-        yield from fan(search, points=max(6, search.affordable(SHARE) // 2))
-        yield from _short_box(search, rng)
+        yield from fan(search, points=6)
+        yield from _halving_in_a_box(search, rng)
     elif budget.runs < BOXED:
-        yield from fan(search, points=max(6, min(10, round(budget.runs * 0.6))))
+        yield from fan(search, points=10)
         yield from _stages(search)
     else:
         yield from fan(search, points=12)
@@ -40,11 +41,15 @@ def auto(space: Space, budget: Budget, rng: np.random.Generator) -> Rounds:
         yield from _box_and_refinement(search, rng)
 
 
-def _short_box(search: Search, rng: np.random.Generator) -> Rounds:
-    """Quarter-length trainings only: the confirmation of the best two is the last rung."""
+def _halving_in_a_box(search: Search, rng: np.random.Generator) -> Rounds:
+    """Where no full training is left, the confirmation of the best two is the last rung."""
     around = position(search.space, search.best()[0])
-    points = halton(search.space, search.affordable(SHARE), rng)
+    short = search.affordable(SHARE)
+    if (1 - SHORT) * short * SHARE >= 1:
+        short = round(SHORT * short)
+    points = halton(search.space, short, rng)
     yield from search.run(configs_at(search.space, box(search, points, around, FACTOR)), SHARE)
+    yield from search.run(search.best(search.affordable()))
 
 
 def _stages(search: Search) -> Rounds:
