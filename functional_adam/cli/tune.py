@@ -81,6 +81,8 @@ def tune(
         raise typer.Exit(130) from None
     if part_of is not None:
         return
+    if study.plan.half:
+        _probe(task, study, dtype, steps)
     from ._tune.result import as_json, show
 
     if json != STDOUT:
@@ -119,6 +121,23 @@ def _here(
         _fail(str(error))
     except (ValueError, TypeError, ImportError) as error:
         _fail(str(error), 1)
+
+
+def _probe(name: str, study: Any, dtype: str | None, steps: int | None) -> None:
+    """Log for the report what the dtype would do to an Adam that is wholly in it."""
+    if any(record["kind"] == "probe" for record in study.log.records):
+        return
+    from functional_adam.tune import precision_probe
+
+    from ._tune.tasks import prepared
+
+    task, _ = prepared(name, dtype, steps, [])
+    try:
+        study.log.append(precision_probe(task, config=study.best.config).as_record())
+    except (TypeError, ValueError) as error:
+        typer.echo(f"precision was not probed: {error}", err=True)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def _in_processes(

@@ -173,10 +173,7 @@ def _judged(choices: dict[Any, Config], work: Work, steps: int, seed: int) -> di
         for key, config in choices.items()
     }
     records = iter(work.perform([job for each in jobs.values() for job in each]))
-    return {
-        key: float(np.mean([_loss(next(records)) for _ in each]))
-        for key, each in jobs.items()
-    }
+    return {key: float(np.mean([_loss(next(records)) for _ in each])) for key, each in jobs.items()}
 
 
 def _loss(record: Record) -> float:

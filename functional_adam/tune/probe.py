@@ -116,17 +116,17 @@ def precision_probe(
             f"{group.dialect}"
         )
     full = _hyper.filled(config, length)
-    seen, loss = _plain(dataclasses.replace(task, dtype=dtype), config, full, length, seed)
+    seen, loss = _plain(_in(task, dtype), config, full, length, seed)
     exact, other = (
         o.validation
         for o in population(
-            dataclasses.replace(task, dtype="float32"),
+            _in(task, "float32"),
             [Trial(config, s, length, length) for s in (seed, seed + 1)],
             execution=execution,
         )
     )
     (kept,) = population(
-        dataclasses.replace(task, dtype=dtype),
+        _in(task, dtype),
         [Trial(config, seed, length, length)],
         execution=execution,
     )
@@ -136,6 +136,16 @@ def precision_probe(
         dtype, **cast, **seen, losses=losses, spread=abs(exact - other), flags=(), verdict=()
     )
     return _judged(found, full)
+
+
+def _in(task: Any, dtype: str) -> Any:
+    """The task in a dtype; the same one again, with what was compiled for it."""
+    if task.dtype == dtype:
+        return task
+    key = "task", dtype
+    if key not in task.programs:
+        task.programs[key] = dataclasses.replace(task, dtype=dtype)
+    return task.programs[key]
 
 
 def _plain(task: Any, config: Config, full: Any, steps: int, seed: int) -> Any:

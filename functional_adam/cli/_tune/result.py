@@ -28,6 +28,9 @@ def show(study: Any) -> None:
     console.print(table)
     for warning in study.warnings:
         console.print(f"[bold]![/bold] {warning}")
+    for record in study.log.records:
+        if record["kind"] == "probe":
+            console.print(f"Adam wholly in {record['dtype']}:", *record["verdict"], sep="\n  ")
     if study.folder is not None:
         console.print(f"next: functional-adam report {study.folder}")
         console.print(f"      functional-adam code {study.folder} --for torch")

@@ -7,15 +7,15 @@ from types import MappingProxyType
 from typing import Literal
 
 from ..space import Config
-from ._functional_adam import functional_adam_code
-from ._optax import optax_code
+from ._functional_adam import write_ours
+from ._optax import write_optax
 from ._settings import settings
-from ._torch import torch_code
+from ._torch import write_torch
 
 Framework = Literal["functional_adam", "optax", "torch"]
 
 WRITERS: Mapping[str, Callable[..., str]] = MappingProxyType(
-    dict(functional_adam=functional_adam_code, optax=optax_code, torch=torch_code)
+    dict(functional_adam=write_ours, optax=write_optax, torch=write_torch)
 )
 
 

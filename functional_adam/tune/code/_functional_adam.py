@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._settings import Settings, heading
 
 
-def functional_adam_code(s: Settings) -> str:
+def write_ours(s: Settings) -> str:
     """Code that defines `tx`."""
     # Decay that follows the schedule's multiplier needs the peak besides the schedule.
     peak = s.row.decay == "decoupled" and s.dialect.decay_rate == "schedule"

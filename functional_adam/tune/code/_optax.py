@@ -11,7 +11,7 @@ _SAME = {"adam": "adam", "adamw": "adamw", "adamax": "adamax"}
 _OWN = {"amsgrad": "amsgrad", "radam": "radam"}
 
 
-def optax_code(s: Settings) -> str:
+def write_optax(s: Settings) -> str:
     """Code that defines `tx`, `optax.adamw` or its like."""
     name = _name(s)
     values = {"b1": s.values["b1"], "b2": s.values["b2"], "eps": s.values["eps"]}

@@ -9,7 +9,7 @@ from ._settings import Settings, heading, ours_only
 _SAME = ("adam", "adamw")
 
 
-def torch_code(s: Settings) -> str:
+def write_torch(s: Settings) -> str:
     """Code that defines `make_optimizer(model) -> (optimizer, scheduler)`."""
     if not (s.dialect == TORCH or (s.dialect == OPTAX and s.row.name in _SAME)):
         raise ours_only(s, "torch.optim", f"{s.row.name} in the dialect {s.dialect.name}")
