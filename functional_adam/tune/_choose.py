@@ -47,6 +47,8 @@ def choose_execution(task: Any, trials: Sequence[Trial], *, total: int | None = 
     """
     if not trials:
         return Execution()
+    if hasattr(task, "choose"):
+        return task.choose(trials)
     group, total = group_of(trials[0].config), total or len(trials)
     if ("execution", group) not in task.programs:
         known = _remembered.fingerprint(task, group, trials, total)

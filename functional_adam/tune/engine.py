@@ -22,6 +22,7 @@ from ._pool import Run
 from ._program import program
 from ._workers import train
 from .progress import Meter, OnProgress
+from .task import Task
 from .trial import Outcome, StopRule, Trial
 
 OnDone = Callable[[Outcome], None]
@@ -46,8 +47,8 @@ def population(
     devices and returns all outcomes.
 
     Args:
-        task: a `Task`, or any object with a `population` of its own, such as those of torch
-            modules.
+        task: a `Task`, or another kind that brings its own programs, such as
+            `functional_adam_torch.tuning.TorchTask`.
         trials: what to train; the order does not matter.
         execution: how; "auto" measures, see `choose_execution`.
         on_done: called with each outcome as soon as there is one, in the thread of the call; of
@@ -66,13 +67,13 @@ def population(
     """
     trials = list(trials)
     options: dict[str, Any] = dict(on_progress=on_progress, paused=paused, keep_params=keep_params)
-    if hasattr(task, "population"):
-        train_all = task.population
-    else:
+    if isinstance(task, Task):
         _check_task.shapes(task)
-        for trial in trials:
-            _hyper.check(trial.config, task.own)
-        train_all = functools.partial(_jax_population, task)
+    else:
+        task.check()
+    for trial in trials:
+        _hyper.check(trial.config, task.own)
+    train_all = functools.partial(_trained, task)
     if stop is not None:
         options["paused"] = paused if paused is not None else Paused()
         return _halved(train_all, trials, stop, execution, on_done, options)
@@ -101,8 +102,9 @@ def held_out(
         on_progress=on_progress,
         keep_params=True,
     )
-    if hasattr(task, "held_out_loss"):
-        return [task.held_out_loss(outcome) for outcome in outcomes]
+    if not isinstance(task, Task):
+        losses = [task.held_out_loss(outcome) for outcome in outcomes]
+        return [math.nan if o.diverged else x for o, x in zip(outcomes, losses, strict=True)]
     with _cache.active():
         figures = jax.jit(figures_of(task))
         losses = []
@@ -113,7 +115,7 @@ def held_out(
     return losses
 
 
-def _jax_population(
+def _trained(
     task: Any,
     trials: list[Trial],
     *,
@@ -133,7 +135,7 @@ def _jax_population(
     meter = Meter(len(mine), sum(trials[i].steps for i in mine) - made, on_progress)
 
     def finished(run: Run, lane: Any) -> None:
-        outcome = run.outcome(lane.params if keep_params else None)
+        outcome = run.outcome(_final(task, lane) if keep_params else None)
         if paused is not None and not run.hopeless:
             kept = Saved(run.count, lane, tuple(run.curve), run.seconds, run.figures)
             paused.put(run.trial, kept)
@@ -147,16 +149,30 @@ def _jax_population(
 
     for group, runs in groups.items():
         asked = [run.trial for run in runs]
-        how = choose_execution(task, asked) if execution == "auto" else execution
-        prepared = program(task, group, how)
-        prepared.compile(asked[0])
-        train(prepared, runs, how.workers, wanted=wanted, finished=finished, ticked=meter.tick)
+        prepared, workers = _prepared(task, group, asked, execution)
+        train(prepared, runs, workers, wanted=wanted, finished=finished, ticked=meter.tick)
     for theirs in gathered(outcomes) if jax.process_count() > 1 else []:
         for i in sorted(set(theirs) - set(outcomes)):
             outcomes[i] = theirs[i]
             if on_done is not None:
                 on_done(theirs[i])
     return [outcomes[i] for i in range(len(trials))]
+
+
+def _prepared(
+    task: Any, group: Any, asked: list[Trial], execution: Execution | Literal["auto"]
+) -> tuple[Any, int]:
+    """A compiled program of a group, and how many of it run beside each other."""
+    if not isinstance(task, Task):
+        return task.prepare(group, asked, execution)
+    how = choose_execution(task, asked) if execution == "auto" else execution
+    prepared = program(task, group, how)
+    prepared.compile(asked[0])
+    return prepared, how.workers
+
+
+def _final(task: Any, lane: Any) -> Any:
+    return lane.params if isinstance(task, Task) else task.final(lane)
 
 
 def _halved(
