@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from functional_adam import ALGORITHMS
 
-from . import _functional
+from . import _rows
 from ._formula import Formula
 
 
 class Rows(NamedTuple):
-    """Trainings under way; on the host one of them, as NumPy arrays without the first axis."""
+    """Trainings under way; or one of them, on the host, without the first axis."""
 
     params: Any  # float (lanes, parameters)
     moments: Any  # of the rule, each like params
@@ -55,13 +55,13 @@ class Layout:
         wide = any(p.dtype == torch.float64 for p in self._like)
         self.dtype = torch.float64 if wide else torch.float32
 
-    def row(self, module: nn.Module) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def row(self, module: nn.Module) -> tuple[Tensor, dict[str, Tensor]]:
         """The parameters of a module as a row, and everything else it is made of."""
         parameters = dict(module.named_parameters())
         flat = [parameters[name].detach().to(self.dtype).reshape(-1) for name in self.trained]
         frozen = [(name, p) for name, p in parameters.items() if name not in self.trained]
         others = dict([*frozen, *module.named_buffers()])
-        return torch.cat(flat).cpu().numpy(), {k: _host(x) for k, x in others.items()}
+        return torch.cat(flat).cpu(), {k: x.detach().cpu() for k, x in others.items()}
 
     def parameters(self, rows: Tensor) -> dict[str, Tensor]:
         """The parameters, (lanes, ...) each, that autograd follows back to the rows."""
@@ -114,13 +114,14 @@ class Stepper:
         self._formula = Formula(row, row.decay, False)
         self._selects = selects
 
-    def start(self, params: np.ndarray) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+    def start(self, params: Tensor) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Moments and scalars of a row before its first step."""
-        moments = tuple(np.zeros_like(params) for _ in self.rule.moments)
-        return moments, {name: np.array(value, np.float64) for name, value in self.rule.scalars}
+        moments = tuple(torch.zeros_like(params) for _ in self.rule.moments)
+        scalars = {name: torch.tensor(x, dtype=torch.float64) for name, x in self.rule.scalars}
+        return moments, scalars
 
     def __call__(self, rows: Rows, gradients: Tensor, h: Hyper) -> Rows:
-        """The rows after one step; nothing given is written to."""
+        """The rows after one step; parameters and moments are written to."""
         lanes = torch.arange(len(rows.count), device=rows.params.device)
         rate = h.rates[lanes, rows.count.clamp(max=h.rates.shape[1] - 1)]
         values = SimpleNamespace(learning_rate=rate, **h.numbers)
@@ -136,7 +137,7 @@ class Stepper:
         dtype = rows.params.dtype
         wide = type(k)(*(self._column(x, dtype) for x in k))
         new, *moments = self._formula(
-            _functional, rows.params, gradients, moments, wide, self._column(shrink, dtype)
+            _rows, rows.params, gradients, moments, wide, self._column(shrink, dtype)
         )
         scalars = {name: getattr(k, name) for name in rows.scalars}
         return Rows(new, tuple(moments), scalars, rows.buffers, rows.count + 1)
@@ -149,13 +150,9 @@ class Stepper:
 
 def module_of(module: nn.Module, lane: Rows) -> nn.Module:
     """The module with the parameters and buffers of one training, given as on the host."""
-    values = Layout(module).parameters(torch.as_tensor(lane.params))
-    values.update({name: torch.as_tensor(x) for name, x in lane.buffers.items()})
+    values = Layout(module).parameters(lane.params)
+    values.update(lane.buffers)
     with torch.no_grad():
         for name, target in (*module.named_parameters(), *module.named_buffers()):
             target.copy_(values[name])
     return module
-
-
-def _host(x: Tensor) -> np.ndarray:
-    return x.detach().cpu().numpy()

@@ -62,7 +62,7 @@ class Program:
         if key not in self._starts:
             params, buffers = self._layout.row(self.task.module(trial.seed))
             moments, scalars = self._step.start(params)
-            lane = Rows(params, moments, scalars, buffers, np.array(0, np.int64))
+            lane = Rows(params, moments, scalars, buffers, torch.tensor(0))
             rows = self.together([lane])
             figures = self._figures(rows, self._own([trial]), alone=True)
             self._starts[key] = lane, {name: float(x[0]) for name, x in figures.items()}
@@ -73,16 +73,18 @@ class Program:
     def together(self, lanes: Sequence[Rows]) -> Rows:
         """Lanes of the host as rows."""
         flat = [pytree.tree_leaves(lane) for lane in lanes]
-        columns = [
-            torch.as_tensor(np.stack(column)).to(self.device) for column in zip(*flat, strict=True)
-        ]
+        columns = [torch.stack(column).to(self.device) for column in zip(*flat, strict=True)]
         return pytree.tree_unflatten(columns, pytree.tree_structure(lanes[0]))
 
     def insert(self, rows: Rows, lane: Rows, i: int) -> Rows:
         """The rows with the i-th replaced, in place."""
         for column, x in zip(pytree.tree_leaves(rows), pytree.tree_leaves(lane), strict=True):
-            column[i] = torch.as_tensor(x)
+            column[i] = x
         return rows
+
+    def lane(self, rows: Rows, i: int) -> Rows:
+        """One of the rows, copied to the host."""
+        return pytree.tree_map(lambda x: x[i].to("cpu", copy=True), rows)
 
     def advance(self, rows: Rows, h: Hyper, windows: np.ndarray, n: int, judge: bool) -> Any:
         """`n` steps of all lanes, then their figures if `judge`."""
