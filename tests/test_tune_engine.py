@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -185,3 +191,29 @@ def test_progress_is_told(task, some, trained):
     assert last.best == min(o.validation for o in trained)
     assert all(p.left is None or p.left >= 0 for p in seen)
     assert {p.lanes for p in seen} <= {1, 2, 3, 4}
+
+
+def test_two_hosts_share_the_trials(trained):
+    """Eight virtual devices in two processes: both know all outcomes, those of one process."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    root = Path(__file__).parent.parent
+    command = [sys.executable, str(root / "tests" / "tune_worker.py")]
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    environment["FUNCTIONAL_ADAM_CACHE"] = "off"
+    hosts = [
+        subprocess.Popen(
+            [*command, str(rank), port], env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    answers = [host.communicate(timeout=240) for host in hosts]
+    for host, (_, errors) in zip(hosts, answers, strict=True):
+        assert host.returncode == 0, errors
+    first, second = (json.loads(out.splitlines()[-1]) for out, _ in answers)
+    assert first == second
+    for (rate, curve), known in zip(first, trained, strict=True):
+        assert rate == known.trial.config["learning_rate"]
+        np.testing.assert_allclose(curve, known.curve, rtol=1e-5)

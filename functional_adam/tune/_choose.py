@@ -26,7 +26,6 @@ from .trial import Trial
 _GAIN = 0.95  # more lanes must take less than this share of the time
 _ENOUGH = 0.05  # seconds a measurement takes at least
 _SHARE = 0.5  # of the memory that is free
-_PATIENCE = 1.0  # of the time that training takes, spent on compiling another program
 
 
 def choose_execution(task: Any, trials: Sequence[Trial], *, total: int | None = None) -> Execution:
@@ -47,6 +46,8 @@ def choose_execution(task: Any, trials: Sequence[Trial], *, total: int | None = 
     """
     if not trials:
         return Execution()
+    if hasattr(task, "choose"):
+        return task.choose(trials)
     group, total = group_of(trials[0].config), total or len(trials)
     if ("execution", group) not in task.programs:
         known = _remembered.fingerprint(task, group, trials, total)
@@ -59,51 +60,52 @@ def choose_execution(task: Any, trials: Sequence[Trial], *, total: int | None = 
 
 
 def _measured(task: Any, trials: list[Trial], total: int) -> Execution:
+    group = group_of(trials[0].config)
     steps = total * sum(t.steps for t in trials) / len(trials)
-    best, best_time = None, math.inf
-    compiled = 0.0
-    for execution in _candidates(len(trials)):
-        if best is not None:
-            # Time saved by the best that can be hoped for, against another compilation.
-            if best_time * steps * _PATIENCE < compiled:
+    best, best_time, compiled = Execution(), math.inf, 0.0
+    for family in _families(-(-len(trials) // jax.process_count())):
+        for execution in family:
+            if best_time < math.inf:
+                # What is left to gain, against another compilation.
+                if best_time * steps < compiled:
+                    return best
+                room = program(task, group, best).bytes_per_lane
+                if room * execution.lanes * execution.workers > _SHARE * _free(execution):
+                    break
+            made = program(task, group, execution)
+            try:
+                made.compile(trials[0])
+                one = _time(made, execution, trials)
+            except jax.errors.JaxRuntimeError as error:
+                if best_time == math.inf or "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
                 break
-            room = program(task, group_of(trials[0].config), best).bytes_per_lane
-            if room * execution.lanes * execution.workers > _SHARE * _free(execution):
+            compiled = made.compile_seconds
+            # Idle lanes are computed too.
+            rounds = -(-len(trials) // execution.at_once)
+            taken = one * rounds * execution.at_once / len(trials)
+            if taken > best_time * _GAIN:
                 break
-        made = program(task, group_of(trials[0].config), execution)
-        try:
-            made.compile(trials[0])
-            one = _time(made, execution, trials)
-        except jax.errors.JaxRuntimeError as error:
-            if best is None or "RESOURCE_EXHAUSTED" not in str(error):
-                raise
-            break
-        compiled = made.compile_seconds
-        # Idle lanes are computed too.
-        rounds = -(-len(trials) // execution.at_once)
-        taken = one * rounds * execution.at_once / len(trials)
-        if taken < best_time * (_GAIN if best is not None else 1):
             best, best_time = execution, taken
-        elif execution.devices == (best.devices if best else 1):
-            break
-    assert best is not None
     return best
 
 
-def _candidates(n: int) -> Iterator[Execution]:
-    """From one lane upwards, no wider than `n` trials can fill."""
-    devices = jax.local_device_count()
-    on_cpu = jax.default_backend() == "cpu"
-    if not on_cpu or devices > 1:
-        widths = [1, 4, 16, 64, 256, 1024] if not on_cpu else [1, 4, 16]
-        for lanes in widths:
-            if lanes == 1 or lanes * devices <= n:
-                yield Execution(lanes, min(devices, max(n, 1)))
-        return
-    workers = os.cpu_count() or 1
-    for lanes in (1, 4, 16):
-        if lanes == 1 or lanes * workers <= n:
-            yield Execution(lanes, 1, min(workers, n))
+def _families(n: int) -> Iterator[list[Execution]]:
+    """Executions to try, each family from one lane upwards, no wider than `n` trials can fill."""
+    devices, cores = min(jax.local_device_count(), n), min(_cores(), n)
+    if jax.default_backend() == "cpu":
+        yield [Execution(w, 1, cores) for w in (1, 4, 16) if w == 1 or w * cores <= n]
+        widths = (1, 4, 16) if devices > 1 else ()
+    else:
+        widths = (1, 4, 16, 64, 256, 1024)
+    yield [Execution(w, devices) for w in widths if w == 1 or w * devices <= n]
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _time(made: Program, execution: Execution, trials: list[Trial]) -> float:

@@ -102,7 +102,7 @@ class Hooks:
 
     Attributes:
         next: -> the next run, or None where none is left.
-        done: (run, -> its lane as NumPy arrays) at its end.
+        done: (run, -> its lane on the host) at its end.
         tick: (steps made by all runs, runs under way) after each call of the program.
         stop: set to end early.
     """
@@ -189,10 +189,5 @@ class Pool:
                 run.note({name: float(x[i]) for name, x in figures.items()})
             if run.over:
                 self.slots[i] = None
-                self.hooks.done(run, functools.partial(_at, i, self.lanes))
+                self.hooks.done(run, functools.partial(program.lane, self.lanes, i))
         self.hooks.tick(n * len(active), len(active))
-
-
-def _at(i: int, lanes: Any) -> Any:
-    """One lane of many, on the host."""
-    return jax.tree.map(lambda x: np.asarray(x[i]), lanes)

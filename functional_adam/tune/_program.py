@@ -106,6 +106,10 @@ class Program:
         """The lanes with the i-th replaced; those given are used up."""
         return self._compiled[1](lanes, lane, np.int32(i))
 
+    def lane(self, lanes: Lane, i: int) -> Lane:
+        """One of the lanes, copied to the host."""
+        return jax.tree.map(lambda x: np.asarray(x[i]), lanes)
+
     def advance(self, lanes: Lane, h: Any, windows: np.ndarray, n: int, judge: bool) -> Any:
         """`n` steps of all lanes and their figures; the lanes given are used up."""
         return self._compiled[0](lanes, h, windows, np.int32(n), np.bool_(judge), self._data)

@@ -22,6 +22,7 @@ from ._pool import Run
 from ._program import program
 from ._workers import train
 from .progress import Meter, OnProgress
+from .task import Task
 from .trial import Outcome, StopRule, Trial
 
 OnDone = Callable[[Outcome], None]
@@ -46,13 +47,13 @@ def population(
     devices and returns all outcomes.
 
     Args:
-        task: a `Task`, or any object with a `population` of its own, such as those of torch
-            modules.
+        task: a `Task`, or another kind that brings its own programs, such as
+            `functional_adam_torch.tuning.TorchTask`.
         trials: what to train; the order does not matter.
         execution: how; "auto" measures, see `choose_execution`.
         on_done: called with each outcome as soon as there is one, in the thread of the call; of
             other hosts' trials at the end.
-        on_progress: called with a `Progress` after each call of a program.
+        on_progress: called with a `Progress` of this host's share after each call of a program.
         stop: ends the worst early.
         paused: where trainings are kept that may go on later.
         keep_params: whether outcomes hold the final parameters.
@@ -66,13 +67,14 @@ def population(
     """
     trials = list(trials)
     options: dict[str, Any] = dict(on_progress=on_progress, paused=paused, keep_params=keep_params)
-    if hasattr(task, "population"):
-        train_all = task.population
-    else:
+    if not isinstance(task, Task):
+        task.check()
+    elif "checked" not in task.programs:
         _check_task.shapes(task)
-        for trial in trials:
-            _hyper.check(trial.config, task.own)
-        train_all = functools.partial(_jax_population, task)
+        task.programs["checked"] = True
+    for trial in trials:
+        _hyper.check(trial.config, task.own)
+    train_all = functools.partial(_trained, task)
     if stop is not None:
         options["paused"] = paused if paused is not None else Paused()
         return _halved(train_all, trials, stop, execution, on_done, options)
@@ -101,11 +103,12 @@ def held_out(
         on_progress=on_progress,
         keep_params=True,
     )
-    if hasattr(task, "held_out_loss"):
-        return [task.held_out_loss(outcome) for outcome in outcomes]
+    if not isinstance(task, Task):
+        losses = [task.held_out_loss(outcome) for outcome in outcomes]
+        return [math.nan if o.diverged else x for o, x in zip(outcomes, losses, strict=True)]
+    figures = task.programs.setdefault("held_out", jax.jit(figures_of(task)))
+    losses = []
     with _cache.active():
-        figures = jax.jit(figures_of(task))
-        losses = []
         for outcome in outcomes:
             own = {name: np.float32(outcome.trial.config[name]) for name in task.own}
             loss = float(figures(outcome.params, task.held_out, own)["loss"])
@@ -113,7 +116,7 @@ def held_out(
     return losses
 
 
-def _jax_population(
+def _trained(
     task: Any,
     trials: list[Trial],
     *,
@@ -124,16 +127,20 @@ def _jax_population(
     keep_params: bool,
 ) -> list[Outcome]:
     outcomes: dict[int, Outcome] = {}
-    mine = share(range(len(trials)))
-    saved = {i: paused.get(trials[i]) for i in mine} if paused is not None else {}
-    groups: dict[Any, list[Run]] = collections.defaultdict(list)
-    for i in mine:
-        groups[_hyper.group_of(trials[i].config)].append(Run(i, trials[i], saved.get(i)))
-    made = sum((s.count if s else 0) for s in saved.values())
-    meter = Meter(len(mine), sum(trials[i].steps for i in mine) - made, on_progress)
+    groups: dict[Any, list[int]] = collections.defaultdict(list)
+    for i, trial in enumerate(trials):
+        groups[_hyper.group_of(trial.config)].append(i)
+    shares = {group: share(members) for group, members in groups.items()}
+    runs = {
+        i: Run(i, trials[i], paused.get(trials[i]) if paused is not None else None)
+        for members in shares.values()
+        for i in members
+    }
+    made = sum(run.saved.count for run in runs.values() if run.saved is not None)
+    meter = Meter(len(runs), sum(trials[i].steps for i in runs) - made, on_progress)
 
     def finished(run: Run, lane: Any) -> None:
-        outcome = run.outcome(lane.params if keep_params else None)
+        outcome = run.outcome(_final(task, lane) if keep_params else None)
         if paused is not None and not run.hopeless:
             kept = Saved(run.count, lane, tuple(run.curve), run.seconds, run.figures)
             paused.put(run.trial, kept)
@@ -145,18 +152,40 @@ def _jax_population(
     def wanted(run: Run) -> bool:
         return keep_params or (paused is not None and not run.hopeless)
 
-    for group, runs in groups.items():
-        asked = [run.trial for run in runs]
-        how = choose_execution(task, asked) if execution == "auto" else execution
-        prepared = program(task, group, how)
-        prepared.compile(asked[0])
-        train(prepared, runs, how.workers, wanted=wanted, finished=finished, ticked=meter.tick)
+    for group, members in groups.items():
+        # Every host asks for every group: measuring is agreed on by all of them.
+        asked = [trials[i] for i in members]
+        prepared, workers = _prepared(task, group, asked, execution)
+        train(
+            prepared,
+            [runs[i] for i in shares[group]],
+            workers,
+            wanted=wanted,
+            finished=finished,
+            ticked=meter.tick,
+        )
     for theirs in gathered(outcomes) if jax.process_count() > 1 else []:
         for i in sorted(set(theirs) - set(outcomes)):
             outcomes[i] = theirs[i]
             if on_done is not None:
                 on_done(theirs[i])
     return [outcomes[i] for i in range(len(trials))]
+
+
+def _prepared(
+    task: Any, group: Any, asked: list[Trial], execution: Execution | Literal["auto"]
+) -> tuple[Any, int]:
+    """A compiled program of a group, and how many of it run beside each other."""
+    if not isinstance(task, Task):
+        return task.prepare(group, asked, execution)
+    how = choose_execution(task, asked) if execution == "auto" else execution
+    prepared = program(task, group, how)
+    prepared.compile(asked[0])
+    return prepared, how.workers
+
+
+def _final(task: Any, lane: Any) -> Any:
+    return lane.params if isinstance(task, Task) else task.final(lane)
 
 
 def _halved(
