@@ -8,7 +8,7 @@ import optax
 import pytest
 import torch
 
-from functional_adam.tune import Execution, Task, Trial, population
+from functional_adam.tune import Execution, Task, Trial, population, tune
 from functional_adam.tune.code import WRITERS, as_code
 
 STEPS = 40
@@ -162,3 +162,37 @@ def test_wrong_arguments():
         as_code(BASE, 0, "torch")
     with pytest.raises(ValueError, match="has no learning_rate"):
         as_code({"b1": 0.9}, STEPS, "torch")
+
+
+def test_a_torch_module_is_tuned_and_its_code_trains_it_alike(tmp_path):
+    from functional_adam_torch.tuning import TorchTask
+
+    data = {"x": torch.tensor(X), "y": torch.tensor(Y)}
+    task = TorchTask(
+        name="linear",
+        make=lambda: torch.nn.Linear(3, 2),
+        loss=lambda model, batch: ((model(batch["x"]) - batch["y"]) ** 2).mean(),
+        train=data,
+        validation=data,
+        held_out=data,
+        batch_size=len(X),
+        steps=STEPS,
+        evaluations=1,
+    )
+    study = tune(task, budget=6.0, out=tmp_path, execution=Execution(4))
+    assert study.best.validation < 0.5 * study.untuned.mean
+    space = {}
+    exec(study.best.as_code("torch"), space)
+    seed, loss = next(
+        (o.trial.seed, o.validation) for o in study.fresh if o.trial.config == study.best.config
+    )
+    model = task.module(seed)
+    optimizer, scheduler = space["make_optimizer"](model)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        task.loss(model, data).backward()
+        optimizer.step()
+        scheduler.step()
+    assert float(task.loss(model, data).detach()) == pytest.approx(loss, rel=1e-4)
+    with pytest.raises(ValueError, match="dtype of a torch task is that of its module"):
+        tune(task, budget=6.0, dtype="bfloat16")

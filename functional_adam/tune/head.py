@@ -81,7 +81,8 @@ def fingerprint(task: Any) -> str:
         leaves, structure = jax.tree.flatten(part)
         digest.update(str(structure).encode())
         for leaf in leaves:
-            array = np.asarray(leaf)
+            # A torch tensor may be on another device.
+            array = np.asarray(leaf.cpu() if hasattr(leaf, "cpu") else leaf)
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]

@@ -19,6 +19,7 @@ from ._tree import examples, take
 from .engine import population
 from .script import untuned
 from .space import Config, adamw_space
+from .task import Task
 from .trial import Trial
 
 DTYPES = ("float16", "bfloat16")
@@ -99,7 +100,7 @@ def precision_probe(
         TypeError: the task is not one of JAX.
         ValueError: another dtype, or a configuration of another algorithm or dialect.
     """
-    if hasattr(task, "population"):
+    if not isinstance(task, Task):
         raise TypeError("task must be a Task of JAX: torch modules cannot be probed")
     dtype = task.dtype if dtype is None else dtype
     if dtype not in DTYPES:

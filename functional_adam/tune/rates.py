@@ -18,6 +18,7 @@ from ._lane import Runner
 from ._tree import examples, take
 from .engine import population
 from .space import Config, adamw_space
+from .task import Task
 from .trial import Trial
 
 FAILURES = {
@@ -155,7 +156,7 @@ def learning_rate_test(
 
     Reference: Smith 2017, https://arxiv.org/abs/1506.01186
     """
-    if hasattr(task, "population"):
+    if not isinstance(task, Task):
         raise TypeError("task must be a Task of JAX: the ramp is not there for torch modules")
     if steps < 10:
         raise ValueError(f"steps must be at least 10, got {steps}")

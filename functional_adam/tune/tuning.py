@@ -26,6 +26,7 @@ from .shared import SharedWork
 from .space import Space, adamw_space
 from .strategies import Strategy, strategy_named
 from .study import Study
+from .task import Task
 from .trial import Trial
 from .work import Engine, Record, Work
 
@@ -63,7 +64,7 @@ def tune(
     it ends; a study run again from its seed makes the same choice.
 
     Args:
-        task: `Task`; see also `builtin`.
+        task: `Task`, or `TorchTask`; see also `builtin`.
         budget: of search and confirmation together, in full trainings, at least 6. The baseline (4)
             and the held-out figure (4 or 8) come on top.
         seconds: the budget as time, from which `budget` is measured; one of the two is needed.
@@ -72,7 +73,7 @@ def tune(
         space: what is searched; None: `adamw_space(steps=task.steps)`.
         out: folder of the log; None: in memory.
         seed: of the study, >= 0.
-        dtype: replaces the task's.
+        dtype: replaces the task's, where it is one of JAX.
         execution: as in `population`; what "auto" has measured is kept in the log.
         storage: where several processes, each of which calls `tune` with the same arguments, share
             the study: URL of a database for optuna, or path of a journal file.
@@ -96,7 +97,9 @@ def tune(
         raise ValueError("storage: this system has no file locks; give out=None")
     started = time.monotonic()
     name, search = strategy_named(strategy)
-    if dtype is not None:
+    if dtype is not None and dtype != task.dtype:
+        if not isinstance(task, Task):
+            raise ValueError(f"dtype={dtype!r}: the dtype of a torch task is that of its module")
         task = dataclasses.replace(task, dtype=dtype)
     space = adamw_space(steps=task.steps) if space is None else space
     if not len(space):
@@ -138,7 +141,7 @@ def default_engine(task: Any, execution: Any, on_progress: Any = None) -> Engine
 
 def _execution(task: Any, execution: Any, plan: Plan, space: Space, work: Work) -> Any:
     """How it is trained: the same in all processes and after a resume, for the same last bits."""
-    if execution != "auto" or hasattr(task, "population"):
+    if execution != "auto":
         return execution
     steps = plan.steps
     trials = [Trial(untuned(space), seed, steps, steps) for seed in plan.fresh]

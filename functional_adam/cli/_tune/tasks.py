@@ -32,6 +32,8 @@ def prepared(name: str, dtype: str | None, steps: int | None, search: list[str])
         jax.config.update("jax_enable_x64", True)
     task = _task(name)
     changes = {"dtype": dtype, "steps": steps}
+    if dtype is not None and "dtype" not in {field.name for field in dataclasses.fields(task)}:
+        raise UsageError(f"--dtype {dtype}: the dtype of a torch task is that of its module")
     task = dataclasses.replace(task, **{k: x for k, x in changes.items() if x is not None})
     try:
         space = adamw_space(*search, steps=task.steps)

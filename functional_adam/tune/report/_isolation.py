@@ -28,7 +28,8 @@ def isolation(study: Any) -> tuple[Any, str] | None:
         "Each training of the search against one hyperparameter, the others being what they were. "
         "The line joins the best of each slice of the range: a valley says where to look, a flat "
         "line that it matters little. Crosses diverged; the star was chosen, at its loss on fresh "
-        "seeds; the shaded tenths at both ends are the edge of the range, beyond which the best may lie."
+        "seeds; the shaded tenths at both ends are the edge of the range, beyond which the best "
+        "may lie."
     )
 
 
