@@ -17,12 +17,14 @@ import tune_synthetic
 from tune_synthetic import SPACE, STEPS, Surface, synthetic_task
 
 from functional_adam.tune import Dimension, Outcome, Study, Trial, tune
+from functional_adam.tune._worker import identity
 from functional_adam.tune.budget import Plan
 from functional_adam.tune.choice import chosen, contenders, difference_error, ranked
 from functional_adam.tune.enough import growth
-from functional_adam.tune.jobs import key_of
+from functional_adam.tune.jobs import Job, key_of
 from functional_adam.tune.log import Log
 from functional_adam.tune.script import untuned
+from functional_adam.tune.shared import SharedWork
 
 ROOT = Path(__file__).parents[1]
 BASELINE = untuned(SPACE)
@@ -142,6 +144,27 @@ def test_three_processes_share_a_study_and_one_is_killed(tmp_path, sql):
         tmp_path / "kills", "--workers", "3", "--longest", "0.6", "--seconds", "0.03", *storage
     )
     assert result["same"]
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_what_a_dead_process_had_begun_is_done_by_another(tmp_path, where):
+    """Dead: its number is free here, or nothing was heard of it for a lease."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    machine = identity().rsplit("/", 2)[0] if where == "here" else "another machine"
+    lease = 60.0 if where == "here" else 0.4
+    surface = Surface()
+    storage = str(tmp_path / "journal.log")
+    work = SharedWork(surface.engine, Log(None), storage=storage, name="x", lease=lease)
+    job = Job("training", Trial(BASELINE, 1, STEPS, STEPS), "search")
+    work._enter(job, optuna.trial.TrialState.WAITING, {})
+    entry = work._entries({job.key: job})[job.key]._trial_id
+    assert work._set(entry, optuna.trial.TrialState.RUNNING)
+    work._storage.set_trial_user_attr(entry, "worker", f"{machine}/{gone.pid}/0")
+    (record,) = work.perform([job])
+    work.close()
+    assert record["validation"] == surface.outcome(job.trial).validation
+    assert len(surface.asked) == 1
 
 
 @pytest.mark.parametrize(
