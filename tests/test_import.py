@@ -17,6 +17,8 @@ HEAVY = (
     "safetensors",
     "matplotlib",
     "optuna",
+    "pandas",
+    "scipy.stats",
     "rich",
     "typer",
     "sklearn",
@@ -39,6 +41,10 @@ def _imported_by(statement: str) -> set[str]:
 
 def test_the_core_imports_nothing_heavy():
     assert _imported_by("import functional_adam, functional_adam.schedules") == set()
+
+
+def test_tuning_imports_nothing_heavy_either():
+    assert _imported_by("import functional_adam.tune, functional_adam.tune.comparison") == set()
 
 
 def test_this_test_can_fail():

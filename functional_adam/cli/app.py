@@ -5,13 +5,17 @@ from __future__ import annotations
 import typer
 
 from .bench import bench
+from .code import code
+from .compare import compare
 from .convert import convert
 from .demo import demo
 from .distance import distance
 from .explain import explain
 from .parity import parity
 from .plan import plan
+from .report import report
 from .schedules import schedules
+from .tune import tune
 
 app = typer.Typer(
     name="functional-adam",
@@ -21,10 +25,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(bench)
+app.command()(code)
+app.command()(compare)
+app.command()(convert)
 app.command()(demo)
 app.command()(distance)
 app.command()(explain)
 app.command()(parity)
 app.command()(plan)
-app.command()(convert)
+app.command()(report)
 app.command()(schedules)
+app.command()(tune)

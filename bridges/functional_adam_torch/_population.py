@@ -1,0 +1,213 @@
+"""Training of many copies of a torch module at once: the program that the core's engine drives.
+
+It has the methods of the core's own program of JAX; slots, queues, halving and progress are the
+engine's.
+"""
+
+from __future__ import annotations
+
+import collections
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+from torch.utils import _pytree as pytree
+
+from functional_adam.tune import Trial
+from functional_adam.tune.schedule import Batches, filled, rates
+
+from ._lanes import Hyper, Layout, Rows, Stepper, hyper
+
+_AT_ONCE = 1024  # examples of an evaluation
+_WINDOW = 256
+_STARTS = 16  # seeds whose initial weights are kept
+
+
+class Program:
+    """Lanes of a torch task.
+
+    Attributes:
+        width: lanes.
+        vmapped: whether the lanes are one vmapped computation, or computed in turn.
+    """
+
+    def __init__(self, task: Any, group: Any, lanes: int, vmapped: bool):
+        self.task, self.group, self.width = task, group, lanes
+        self.vmapped = vmapped and lanes > 1
+        self.task_name, self.own, self.evaluations = task.name, task.own, task.evaluations
+        self.length = min(-(-task.steps // task.evaluations), _WINDOW)
+        self.batches = Batches(_examples(task.train), task.batch_size)
+        self.device = torch.device(task.device)
+        self._data = {
+            part: to_device(getattr(task, part), self.device) for part in ("train", "validation")
+        }
+        self._layout = Layout(task.module(0).to(self.device))
+        self._step = Stepper(group.algorithm, group.selects)
+        self._starts: collections.OrderedDict[Any, tuple[Rows, Any]] = collections.OrderedDict()
+
+    def hyper(self, trials: Sequence[Trial]) -> Hyper:
+        """Hyperparameters of `width` lanes."""
+        configs = [filled(t.config, t.of) for t in trials]
+        tables = [np.asarray(rates(t.config, t.of), np.float64) for t in trials]
+        return hyper(configs, tables, self.group.names, self.own, self.device)
+
+    def start(self, trial: Trial) -> tuple[Rows, dict[str, float]]:
+        """A lane before its first step, on the host, and its figures."""
+        key = (trial.seed, *(trial.config[name] for name in self.own))
+        if key not in self._starts:
+            params, buffers = self._layout.row(self.task.module(trial.seed))
+            moments, scalars = self._step.start(params)
+            lane = Rows(params, moments, scalars, buffers, torch.tensor(0))
+            rows = self.together([lane])
+            figures = self._figures(rows, self._own([trial]), alone=True)
+            self._starts[key] = lane, {name: float(x[0]) for name, x in figures.items()}
+            if len(self._starts) > _STARTS:
+                self._starts.popitem(last=False)
+        return self._starts[key]
+
+    def together(self, lanes: Sequence[Rows]) -> Rows:
+        """Lanes of the host as rows."""
+        flat = [pytree.tree_leaves(lane) for lane in lanes]
+        columns = [torch.stack(column).to(self.device) for column in zip(*flat, strict=True)]
+        return pytree.tree_unflatten(columns, pytree.tree_structure(lanes[0]))
+
+    def insert(self, rows: Rows, lane: Rows, i: int) -> Rows:
+        """The rows with the i-th replaced, in place."""
+        for column, x in zip(pytree.tree_leaves(rows), pytree.tree_leaves(lane), strict=True):
+            column[i] = x
+        return rows
+
+    def lane(self, rows: Rows, i: int) -> Rows:
+        """One of the rows, copied to the host."""
+        return pytree.tree_map(lambda x: x[i].to("cpu", copy=True), rows)
+
+    def advance(self, rows: Rows, h: Hyper, windows: np.ndarray, n: int, judge: bool) -> Any:
+        """`n` steps of all lanes, then their figures if `judge`."""
+        index = torch.from_numpy(windows[:, :n].astype(np.int64)).to(self.device)
+        for i in range(n):
+            batch = pytree.tree_map(lambda x, i=i: x[index[:, i]], self._data["train"])
+            params = rows.params.detach().requires_grad_()
+            losses = self._losses(params, rows.buffers, batch, h.own, self.task.loss, train=True)
+            (gradients,) = torch.autograd.grad(losses.sum(), params)
+            with torch.no_grad():
+                rows = self._step(rows._replace(params=params.detach()), gradients, h)
+        return rows, self._figures(rows, h.own) if judge else {}
+
+    def _figures(self, rows: Rows, own: Any, alone: bool = False) -> dict[str, np.ndarray]:
+        functions = {"loss": self.task.loss, **self.task.metrics}
+        data = self._data["validation"]
+        return {
+            name: self._mean(rows, own, function, data, plain=name != "loss", alone=alone)
+            for name, function in functions.items()
+        }
+
+    def _mean(
+        self, rows: Rows, own: Any, function: Any, data: Any, plain: bool, alone: bool
+    ) -> np.ndarray:
+        """Mean of a function of (model, batch) over all examples of the data, for each lane."""
+        total: Any = 0.0
+        with torch.no_grad():
+            for part, share in blocks(data, self.task.batch_size):
+                values = self._losses(
+                    rows.params, rows.buffers, part, {} if plain else own, function,
+                    train=False, shared=True, alone=alone,
+                )  # fmt: skip
+                total = total + values.double() * share
+        return total.cpu().numpy()
+
+    def _own(self, trials: Sequence[Trial]) -> dict[str, Tensor]:
+        return {
+            name: torch.tensor([float(t.config[name]) for t in trials], device=self.device)
+            for name in self.own
+        }
+
+    def _losses(
+        self,
+        params: Tensor,
+        buffers: dict[str, Tensor],
+        batch: Any,
+        own: dict[str, Tensor],
+        function: Callable[..., Tensor],
+        *,
+        train: bool,
+        shared: bool = False,
+        alone: bool = False,
+    ) -> Tensor:
+        """What a function gives for each lane, (lanes,)."""
+        skeleton = self._layout.skeleton.train(train)
+        tree = self._layout.parameters(params)
+
+        def one(tree, buffers, batch, own):
+            def model(*arguments, **keywords):
+                return functional_call(skeleton, (tree, buffers), arguments, keywords)
+
+            extra = (own,) if own else ()
+            return function(model, batch, *extra)
+
+        if self.vmapped and not alone:
+            axes = (0, 0, None if shared else 0, 0)
+            lanes = vmap(one, axes, randomness="different")
+            return lanes(tree, buffers, batch, own)
+        found = []
+        for i in range(len(params)):
+            row = pytree.tree_map(lambda x, i=i: x[i], (tree, buffers, own))
+            mine = batch if shared else pytree.tree_map(lambda x, i=i: x[i], batch)
+            found.append(one(row[0], row[1], mine, row[2]))
+        return torch.stack(found)
+
+
+def prepare(task: Any, group: Any, trials: Sequence[Trial], lanes: int) -> Program:
+    """A program that works: vmapped, or in turn where a module cannot be vmapped.
+
+    Warns with the reason in the second case.
+    """
+    made = Program(task, group, lanes, vmapped=True)
+    if not made.vmapped:
+        return made
+    try:
+        seconds(made, trials, 1)
+    except Exception as error:
+        # What fails under vmap may be the module or vmap; in turn, the module's own errors show.
+        warnings.warn(
+            f"task {task.name!r} cannot be vmapped ({type(error).__name__}: "
+            f"{str(error).splitlines()[0]}): its lanes are computed in turn",
+            UserWarning,
+            stacklevel=2,
+        )
+        return Program(task, group, lanes, vmapped=False)
+    return made
+
+
+def seconds(program: Program, trials: Sequence[Trial], n: int) -> float:
+    """What a step of a lane takes, from `n` of all lanes."""
+    some = [trials[i % len(trials)] for i in range(program.width)]
+    h = program.hyper(some)
+    lane, _ = program.start(some[0])
+    rows = program.together([lane] * program.width)
+    window = program.batches.window(some[0].seed, 0, n, max(n, 1))
+    windows = np.broadcast_to(window, (program.width, *window.shape))
+    began = time.perf_counter()
+    program.advance(rows, h, windows, n, False)
+    return (time.perf_counter() - began) / (n * program.width)
+
+
+def blocks(data: Any, batch_size: int) -> Iterator[tuple[Any, float]]:
+    """Parts of the data that are evaluated at once, and their shares of the examples."""
+    n, size = _examples(data), max(_AT_ONCE, batch_size)
+    for a in range(0, n, size):
+        part = pytree.tree_map(lambda x, a=a: x[a : a + size], data)
+        yield part, min(size, n - a) / n
+
+
+def _examples(data: Any) -> int:
+    return len(pytree.tree_leaves(data)[0])
+
+
+def to_device(data: Any, device: torch.device) -> Any:
+    """Tensors or NumPy arrays as tensors on a device."""
+    return pytree.tree_map(lambda x: torch.as_tensor(x).to(device), data)

@@ -1,0 +1,1 @@
+"""Parts of `functional-adam tune`, `report`, `code` and `compare`."""

@@ -1,0 +1,86 @@
+"""From what is written on the command line to a task and its space."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+class UsageError(ValueError):
+    """Something on the command line is wrong."""
+
+
+def prepared(name: str, dtype: str | None, steps: int | None, search: list[str]) -> Any:
+    """The task, with its dtype and length replaced where they are given, and its space.
+
+    Raises:
+        UsageError: there is no such task, or a name or value is not allowed.
+        ValueError, TypeError: the task's parts do not fit each other.
+    """
+    from functional_adam.tune import adamw_space
+
+    if dtype not in (None, *DTYPES):
+        raise UsageError(f"--dtype {dtype}: must be one of {', '.join(DTYPES)}")
+    if dtype == "float64":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+    task = _task(name)
+    changes = {"dtype": dtype, "steps": steps}
+    if dtype is not None and "dtype" not in {field.name for field in dataclasses.fields(task)}:
+        raise UsageError(f"--dtype {dtype}: the dtype of a torch task is that of its module")
+    task = dataclasses.replace(task, **{k: x for k, x in changes.items() if x is not None})
+    try:
+        space = adamw_space(*search, steps=task.steps)
+    except ValueError as error:
+        raise UsageError(f"--search: {error}") from None
+    task.check()
+    return task, space
+
+
+def _task(name: str) -> Any:
+    if ":" in name or name.endswith(".py"):
+        return _from_file(*_split(name))
+    from functional_adam.tune.tasks import BUILTIN
+
+    if name not in BUILTIN:
+        raise UsageError(
+            f"TASK {name}: must be one of {', '.join(BUILTIN)}, or path/to/file.py:name"
+        )
+    return BUILTIN[name]()
+
+
+def _split(name: str) -> tuple[Path, str]:
+    path, colon, attribute = name.rpartition(":")
+    if not colon or not attribute.isidentifier():
+        raise UsageError(f"TASK {name}: must be path/to/file.py:name")
+    return Path(path), attribute
+
+
+def _from_file(path: Path, attribute: str) -> Any:
+    """The Task of that name in a file; a function is called for it."""
+    if not path.is_file():
+        raise UsageError(f"TASK {path}: there is no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"TASK {path}: is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # What the file imports from beside it is found, as if the file were run.
+    sys.path.insert(0, str(path.parent.absolute()))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"TASK {path}: {type(error).__name__}: {error}") from error
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise UsageError(f"TASK {path}: has no {attribute}")
+    if callable(found) and not hasattr(found, "check"):
+        found = found()
+    if not hasattr(found, "check") or not dataclasses.is_dataclass(found):
+        raise UsageError(f"TASK {path}:{attribute}: must be a Task, got {type(found).__name__}")
+    return found

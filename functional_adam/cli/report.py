@@ -1,0 +1,33 @@
+"""`functional-adam report`: what a study found, as one HTML file and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._needs import need
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a study.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to.", show_default="FOLDER")
+    ] = None,
+) -> None:
+    """Write report.html, which needs no other file, and its pictures as PNG.
+
+    Exit status: 0 written, 2 wrong usage, 130 interrupted.
+    """
+    need("matplotlib")
+    from functional_adam.tune import Study
+
+    try:
+        path = Study.load(folder).report(out)
+    except (ValueError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    typer.echo(f"written: {path}")

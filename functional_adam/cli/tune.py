@@ -1,0 +1,189 @@
+"""`functional-adam tune`: the hyperparameters of Adam for a task, and how good they really are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from ._needs import need
+from ._output import STDOUT, check_writable, write
+
+BUDGET = 48.0
+
+
+def tune(
+    task: Annotated[
+        str, typer.Argument(help="A built-in task, or path/to/file.py:name of a Task.")
+    ],
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Full trainings for search and confirmation.", show_default="48"),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="The budget as time, in place of --budget.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the log; the same one goes on where it ends.")
+    ] = Path("tuned"),
+    strategy: Annotated[
+        str, typer.Option(help="auto, ladder, quasi, halving, fan_box, random, tpe, gp.")
+    ] = "auto",
+    search: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Search this as well: eps, amsgrad, warmup, final, dialect, algorithm. Repeatable."
+        ),
+    ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float32, bfloat16, float16 or float64; the task's.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Length of a full training; the task's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the study.")] = 0,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the study.")] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            help="Where processes, also of other machines, share it: postgresql://..., "
+            "mysql://..., or a journal file.",
+            show_default="a journal file in --out, with several --workers",
+        ),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the result here; - for stdout.")] = None,
+    part_of: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Tune Adam for a task: search, confirm on fresh seeds, measure once on held-out data.
+
+    Exit status: 0 tuned, 1 the task cannot be trained, 2 wrong usage, 130 interrupted (what is
+    finished is in the log; the same command goes on).
+    """
+    if budget is not None and seconds is not None:
+        _fail("--budget and --seconds: give one of them")
+    if seconds is None and budget is None:
+        budget = BUDGET
+    if workers > 1 or storage is not None:
+        need("optuna")
+    check_writable(json)
+    _folder(out)
+    arguments: dict[str, Any] = dict(
+        budget=budget, seconds=seconds, strategy=strategy, seed=seed, dtype=dtype
+    )
+    try:
+        if workers > 1 and part_of is None:
+            study = _in_processes(task, out, workers, storage, arguments, steps, search or [])
+        else:
+            study = _here(task, out, storage, part_of or 1, arguments, steps, search or [])
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: the same command with --out {out} goes on", err=True)
+        raise typer.Exit(130) from None
+    if part_of is not None:
+        return
+    if study.plan.half:
+        _probe(task, study, dtype, steps)
+    from ._tune.result import as_json, show
+
+    if json != STDOUT:
+        show(study)
+    write(json, lambda: as_json(study))
+
+
+def _here(
+    name: str,
+    out: Path,
+    storage: str | None,
+    workers: int,
+    arguments: dict[str, Any],
+    steps: int | None,
+    search: list[str],
+) -> Any:
+    """Tune in this process."""
+    from functional_adam.tune import tune as tune_
+
+    from ._tune.course import shown
+    from ._tune.tasks import UsageError, prepared
+
+    try:
+        task, space = prepared(name, arguments.pop("dtype"), steps, search)
+        with shown(arguments["budget"], quiet=workers > 1) as calls:
+            return tune_(
+                task,
+                space=space,
+                out=out,
+                storage=storage,
+                workers=workers,
+                **calls,
+                **arguments,
+            )
+    except UsageError as error:
+        _fail(str(error))
+    except (ValueError, TypeError, ImportError) as error:
+        _fail(str(error), 1)
+
+
+def _probe(name: str, study: Any, dtype: str | None, steps: int | None) -> None:
+    """Log for the report what the dtype would do to an Adam that is wholly in it."""
+    if any(record["kind"] == "probe" for record in study.log.records):
+        return
+    from functional_adam.tune import precision_probe
+
+    from ._tune.tasks import prepared
+
+    task, _ = prepared(name, dtype, steps, [])
+    try:
+        study.log.append(precision_probe(task, config=study.best.config).as_record())
+    except (TypeError, ValueError) as error:
+        typer.echo(f"precision was not probed: {error}", err=True)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _in_processes(
+    name: str,
+    out: Path,
+    workers: int,
+    storage: str | None,
+    arguments: dict[str, Any],
+    steps: int | None,
+    search: list[str],
+) -> Any:
+    """Tune in several processes; the study is what their log says in the end."""
+    from functional_adam.tune import Study
+
+    from ._tune.processes import run_all
+    from ._tune.tasks import UsageError, prepared
+
+    try:
+        prepared(name, arguments["dtype"], steps, search)
+    except UsageError as error:
+        _fail(str(error))
+    except (ValueError, TypeError, ImportError) as error:
+        _fail(str(error), 1)
+    options = dict(**arguments, steps=steps, out=out, storage=storage or str(out / "journal.log"))
+    command = [name, "--part-of", str(workers)]
+    for key, value in options.items():
+        if value is not None:
+            command += [f"--{key}", str(value)]
+    for value in search:
+        command += ["--search", value]
+    ends = run_all(command, workers)
+    for number, status in enumerate(ends):
+        if status < 0:
+            typer.echo(f"worker {number} was killed by signal {-status}", err=True)
+    if 0 not in ends:
+        raise typer.Exit(max(ends) if max(ends) > 0 else 1)
+    return Study.load(out)
+
+
+def _folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _fail(f"--out {out}: cannot write there: {error.strerror}")
+
+
+def _fail(message: str, status: int = 2) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(status)

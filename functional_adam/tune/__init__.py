@@ -1,0 +1,34 @@
+"""Tune Adam: a whole sweep as one compiled program."""
+
+from ._cache import compilation_cache as compilation_cache
+from ._choose import choose_execution as choose_execution
+from ._dimension import Dimension as Dimension
+from ._execution import Execution as Execution
+from ._paused import Paused as Paused
+from ._program import traces as traces
+from .adapters import from_equinox as from_equinox
+from .adapters import from_nnx as from_nnx
+from .engine import held_out as held_out
+from .engine import population as population
+from .probe import Probe as Probe
+from .probe import precision_probe as precision_probe
+from .progress import Progress as Progress
+from .progress import rich_progress as rich_progress
+from .rates import LearningRateFan as LearningRateFan
+from .rates import LearningRateTest as LearningRateTest
+from .rates import learning_rate_fan as learning_rate_fan
+from .rates import learning_rate_test as learning_rate_test
+from .space import Config as Config
+from .space import Space as Space
+from .space import adamw_space as adamw_space
+from .strategies import STRATEGIES as STRATEGIES
+from .strategies import Strategy as Strategy
+from .strategies import optuna_sampler as optuna_sampler
+from .study import Best as Best
+from .study import Study as Study
+from .task import Task as Task
+from .tasks import builtin as builtin
+from .trial import Outcome as Outcome
+from .trial import StopRule as StopRule
+from .trial import Trial as Trial
+from .tuning import tune as tune

@@ -1,0 +1,58 @@
+"""The optimizer in optax alone."""
+
+from __future__ import annotations
+
+from ...dialects import OPTAX, TORCH
+from ._settings import Settings, heading, ours_only
+
+# Where both have an algorithm and these dialects agree on it up to rounding.
+_SAME = {"adam": "adam", "adamw": "adamw", "adamax": "adamax"}
+# What optax has of its own dialect only.
+_OWN = {"amsgrad": "amsgrad", "radam": "radam"}
+
+
+def write_optax(s: Settings) -> str:
+    """Code that defines `tx`, `optax.adamw` or its like."""
+    name = _name(s)
+    values = {"b1": s.values["b1"], "b2": s.values["b2"], "eps": s.values["eps"]}
+    decay = s.values.get("weight_decay", 0.0)
+    if s.row.decay == "decoupled":
+        values["weight_decay"] = decay
+    rate = repr(s.learning_rate)
+    schedule = ""
+    if not s.constant:
+        schedule = (
+            "learning_rate = optax.warmup_cosine_decay_schedule(\n"
+            f"    init_value={s.learning_rate / max(s.warmup, 1)!r},\n"
+            f"    peak_value={s.learning_rate!r},\n"
+            f"    warmup_steps={s.warmup},\n"
+            f"    decay_steps={s.steps},\n"
+            f"    end_value={s.final * s.learning_rate!r},\n"
+            ")\n"
+        )
+        rate = "learning_rate"
+    arguments = "".join(f", {key}={value!r}" for key, value in values.items())
+    tx = f"optax.{name}({rate}{arguments})"
+    if s.row.decay == "coupled" and decay:
+        tx = f"optax.chain(optax.add_decayed_weights({decay!r}), {tx})"
+    return "\n".join(
+        [
+            *heading(s),
+            "import optax",
+            "",
+            f"{schedule}tx = {tx}",
+            "# state = tx.init(params)",
+            "# updates, state = tx.update(gradients, state, params)",
+            "# params = optax.apply_updates(params, updates)",
+            "",
+        ]
+    )
+
+
+def _name(s: Settings) -> str:
+    name = s.row.name
+    if s.dialect in (TORCH, OPTAX) and name in _SAME:
+        return _SAME[name]
+    if s.dialect == OPTAX and name in _OWN:
+        return _OWN[name]
+    raise ours_only(s, "optax", f"{name} in the dialect {s.dialect.name}")

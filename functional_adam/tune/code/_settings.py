@@ -1,0 +1,80 @@
+"""A configuration with every default written out, as the writers of code need it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ...dialects import Dialect
+from ...rules import Algorithm
+from .._hyper import DEFAULTS, filled, group_of
+from ..space import Config
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What code is written from.
+
+    Attributes:
+        row: of the table of algorithms, AMSGrad's where it is on.
+        dialect: whose reading of it.
+        values: hyperparameters of the algorithm by our names, without the learning rate.
+        learning_rate: peak.
+        warmup: steps.
+        final: last learning rate over the peak.
+        steps: length of the run.
+        own: hyperparameters that are not the optimizer's: the task's.
+    """
+
+    row: Algorithm
+    dialect: Dialect
+    values: dict[str, float]
+    learning_rate: float
+    warmup: int
+    final: float
+    steps: int
+    own: dict[str, Any]
+
+    @property
+    def constant(self) -> bool:
+        """Whether the learning rate never changes."""
+        return self.final == 1 and self.warmup == 0
+
+
+def settings(config: Config, steps: int) -> Settings:
+    """Read a configuration; raises ValueError where it cannot be."""
+    if "learning_rate" not in config:
+        raise ValueError(f"the configuration has no learning_rate: {dict(config)}")
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, got {steps}")
+    group, full = group_of(config), filled(config, steps)
+    row = group.row
+    if group.selects and not config["amsgrad"]:
+        row = group_of({k: x for k, x in config.items() if k != "amsgrad"}).row
+    values = {name: float(full[name]) for name in group.names}
+    known = {*values, *DEFAULTS, "learning_rate", "amsgrad"}
+    return Settings(
+        row=row,
+        dialect=group.reading,
+        values=values,
+        learning_rate=float(config["learning_rate"]),
+        warmup=full["warmup"],
+        final=float(full["final"]),
+        steps=steps,
+        own={name: x for name, x in config.items() if name not in known},
+    )
+
+
+def heading(s: Settings) -> list[str]:
+    """Comments that say what the code is, and what belongs to the task."""
+    lines = [f"# Tuned by functional_adam for a run of {s.steps} steps."]
+    if s.own:
+        lines.append(f"# The task's own hyperparameters: {s.own}")
+    return lines
+
+
+def ours_only(s: Settings, framework: str, what: str) -> ValueError:
+    """The error of a framework that has no such optimizer."""
+    return ValueError(
+        f"{framework} has no {what}; as_code('functional_adam') gives an optax transformation"
+    )

@@ -1,0 +1,231 @@
+"""Many trainings as few compiled programs: hyperparameters are data, lanes never touch."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from . import _cache, _check_task, _hyper
+from ._choose import choose_execution
+from ._evaluate import figures_of
+from ._execution import Execution
+from ._hosts import gathered, share
+from ._paused import Paused, Saved
+from ._pool import Run
+from ._program import program
+from ._workers import train
+from .progress import Meter, OnProgress
+from .task import Task
+from .trial import Outcome, StopRule, Trial
+
+OnDone = Callable[[Outcome], None]
+
+
+def population(
+    task: Any,
+    trials: Sequence[Trial],
+    *,
+    execution: Execution | Literal["auto"] = "auto",
+    on_done: OnDone | None = None,
+    on_progress: OnProgress | None = None,
+    stop: StopRule | None = None,
+    paused: Paused | None = None,
+    keep_params: bool = False,
+) -> list[Outcome]:
+    """Train every trial: one trace whatever their values, the same bits whoever their neighbours.
+
+    Trials that differ in `algorithm`, `dialect` or in having `amsgrad` are groups, each with a
+    trace of its own. A training that diverges, ends or is stopped frees its lane for the next. With
+    `jax.distributed` every process calls this with the same trials, trains its share on its own
+    devices and returns all outcomes.
+
+    Args:
+        task: a `Task`, or another kind that brings its own programs, such as
+            `functional_adam_torch.tuning.TorchTask`.
+        trials: what to train; the order does not matter.
+        execution: how; "auto" measures, see `choose_execution`.
+        on_done: called with each outcome as soon as there is one, in the thread of the call; of
+            other hosts' trials at the end.
+        on_progress: called with a `Progress` of this host's share after each call of a program.
+        stop: ends the worst early.
+        paused: where trainings are kept that may go on later.
+        keep_params: whether outcomes hold the final parameters.
+
+    Returns:
+        Outcomes in the order of `trials`.
+
+    Raises:
+        ValueError: the task's parts do not fit, or a configuration has a name or value it cannot.
+        KeyboardInterrupt: when interrupted, after `on_done` was called for what had finished.
+    """
+    trials = list(trials)
+    options: dict[str, Any] = dict(on_progress=on_progress, paused=paused, keep_params=keep_params)
+    if not isinstance(task, Task):
+        task.check()
+    elif "checked" not in task.programs:
+        _check_task.shapes(task)
+        task.programs["checked"] = True
+    for trial in trials:
+        _hyper.check(trial.config, task.own)
+    train_all = functools.partial(_trained, task)
+    if stop is not None:
+        options["paused"] = paused if paused is not None else Paused()
+        return _halved(train_all, trials, stop, execution, on_done, options)
+    return train_all(trials, execution=execution, on_done=on_done, **options)
+
+
+def held_out(
+    task: Any,
+    trials: Sequence[Trial],
+    *,
+    execution: Execution | Literal["auto"] = "auto",
+    paused: Paused | None = None,
+    on_progress: OnProgress | None = None,
+) -> list[float]:
+    """Train every trial and return its mean loss on the task's held-out data; NaN if diverged.
+
+    With `paused`, trainings that are kept there are not repeated.
+    """
+    if task.held_out is None:
+        raise ValueError(f"task {task.name!r} has no held_out data")
+    outcomes = population(
+        task,
+        trials,
+        execution=execution,
+        paused=paused,
+        on_progress=on_progress,
+        keep_params=True,
+    )
+    if not isinstance(task, Task):
+        losses = [task.held_out_loss(outcome) for outcome in outcomes]
+        return [math.nan if o.diverged else x for o, x in zip(outcomes, losses, strict=True)]
+    figures = task.programs.setdefault("held_out", jax.jit(figures_of(task)))
+    losses = []
+    with _cache.active():
+        for outcome in outcomes:
+            own = {name: np.float32(outcome.trial.config[name]) for name in task.own}
+            loss = float(figures(outcome.params, task.held_out, own)["loss"])
+            losses.append(math.nan if outcome.diverged else loss)
+    return losses
+
+
+def _trained(
+    task: Any,
+    trials: list[Trial],
+    *,
+    execution: Execution | Literal["auto"],
+    on_done: OnDone | None,
+    on_progress: OnProgress | None,
+    paused: Paused | None,
+    keep_params: bool,
+) -> list[Outcome]:
+    outcomes: dict[int, Outcome] = {}
+    groups: dict[Any, list[int]] = collections.defaultdict(list)
+    for i, trial in enumerate(trials):
+        groups[_hyper.group_of(trial.config)].append(i)
+    shares = {group: share(members) for group, members in groups.items()}
+    runs = {
+        i: Run(i, trials[i], paused.get(trials[i]) if paused is not None else None)
+        for members in shares.values()
+        for i in members
+    }
+    made = sum(run.saved.count for run in runs.values() if run.saved is not None)
+    meter = Meter(len(runs), sum(trials[i].steps for i in runs) - made, on_progress)
+
+    def finished(run: Run, lane: Any) -> None:
+        outcome = run.outcome(_final(task, lane) if keep_params else None)
+        if paused is not None and not run.hopeless:
+            kept = Saved(run.count, lane, tuple(run.curve), run.seconds, run.figures)
+            paused.put(run.trial, kept)
+        outcomes[run.index] = outcome
+        meter.done(outcome.validation, run.trial.steps - run.count)
+        if on_done is not None:
+            on_done(outcome)
+
+    def wanted(run: Run) -> bool:
+        return keep_params or (paused is not None and not run.hopeless)
+
+    for group, members in groups.items():
+        # Every host asks for every group: measuring is agreed on by all of them.
+        asked = [trials[i] for i in members]
+        prepared, workers = _prepared(task, group, asked, execution)
+        train(
+            prepared,
+            [runs[i] for i in shares[group]],
+            workers,
+            wanted=wanted,
+            finished=finished,
+            ticked=meter.tick,
+        )
+    for theirs in gathered(outcomes) if jax.process_count() > 1 else []:
+        for i in sorted(set(theirs) - set(outcomes)):
+            outcomes[i] = theirs[i]
+            if on_done is not None:
+                on_done(theirs[i])
+    return [outcomes[i] for i in range(len(trials))]
+
+
+def _prepared(
+    task: Any, group: Any, asked: list[Trial], execution: Execution | Literal["auto"]
+) -> tuple[Any, int]:
+    """A compiled program of a group, and how many of it run beside each other."""
+    if not isinstance(task, Task):
+        return task.prepare(group, asked, execution)
+    how = choose_execution(task, asked) if execution == "auto" else execution
+    prepared = program(task, group, how)
+    prepared.compile(asked[0])
+    return prepared, how.workers
+
+
+def _final(task: Any, lane: Any) -> Any:
+    return lane.params if isinstance(task, Task) else task.final(lane)
+
+
+def _halved(
+    train_all: Any,
+    trials: list[Trial],
+    stop: StopRule,
+    execution: Any,
+    on_done: OnDone | None,
+    options: dict[str, Any],
+) -> list[Outcome]:
+    """Rung after rung, each call going on from what the last one paused."""
+    final: dict[int, Outcome] = {}
+    alive = list(range(len(trials)))
+
+    def finish(i: int, outcome: Outcome) -> None:
+        trial = trials[i]
+        final[i] = dataclasses.replace(
+            outcome, trial=trial, stopped=not outcome.diverged and outcome.steps < trial.steps
+        )
+        if outcome.diverged or final[i].stopped:
+            options["paused"].drop(trial)
+        if on_done is not None:
+            on_done(final[i])
+
+    for rung in (*stop.rungs, math.inf):
+        asked = [dataclasses.replace(trials[i], steps=_least(trials[i], rung)) for i in alive]
+        reached = dict(
+            zip(alive, train_all(asked, execution=execution, on_done=None, **options), strict=True)
+        )
+        going = [i for i in alive if trials[i].steps > rung and not reached[i].diverged]
+        going.sort(key=lambda i: (reached[i].validation, i))
+        kept = max(1, math.ceil(len(alive) * stop.keep)) if going else 0
+        for i in alive:
+            if i not in going[:kept]:
+                finish(i, reached[i])
+        alive = sorted(going[:kept])
+        if not alive:
+            break
+    return [final[i] for i in range(len(trials))]
+
+
+def _least(trial: Trial, rung: float) -> int:
+    return trial.steps if rung == math.inf else min(trial.steps, int(rung))

@@ -1,0 +1,93 @@
+"""The head of a log: what is studied, so that another study does not go on in its place."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from ._json_space import space_of, space_record
+from .budget import Plan
+from .space import Space
+
+VERSION = 1
+FIXED = ("version", "task", "space", "strategy", "seed")
+"""What may not change when a study goes on; its budget may grow."""
+
+
+def head(task: Any, space: Space, strategy: str, plan: Plan) -> dict[str, Any]:
+    """The record that begins a study."""
+    from .. import __version__
+
+    return dict(
+        kind="study",
+        version=VERSION,
+        task=dict(
+            name=task.name,
+            steps=task.steps,
+            batch_size=task.batch_size,
+            dtype=task.dtype,
+            data=fingerprint(task),
+        ),
+        space=space_record(space),
+        strategy=strategy,
+        seed=plan.seed,
+        runs=plan.runs,
+        half=plan.half,
+        held_out=task.held_out is not None,
+        packages=dict(functional_adam=__version__, jax=jax.__version__),
+    )
+
+
+def last_head(records: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The newest head of a log, or None."""
+    heads = [record for record in records if record.get("kind") == "study"]
+    return heads[-1] if heads else None
+
+
+def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: Any) -> None:
+    """Raise ValueError, naming what differs, where a log is of another study."""
+    for name in FIXED:
+        if old[name] == new[name]:
+            continue
+        a, b = old[name], new[name]
+        if name == "task":
+            name = next(key for key in b if a.get(key) != b[key])
+            a, b = a.get(name), b[name]
+            name = f"the task's {name}"
+        raise ValueError(
+            f"{where} holds a study with another {name}: {_short(a)} there, {_short(b)} now; "
+            "choose another folder"
+        )
+
+
+def plan_of(record: Mapping[str, Any]) -> Plan:
+    """How the study of this head divides its budget."""
+    return Plan(record["runs"], record["task"]["steps"], record["seed"], record["half"])
+
+
+def space_in(record: Mapping[str, Any]) -> Space:
+    """The space of this head."""
+    return space_of(record["space"])
+
+
+def fingerprint(task: Any) -> str:
+    """Sixteen digits that differ where the data differ."""
+    digest = hashlib.sha256()
+    for part in (task.train, task.validation, task.held_out):
+        leaves, structure = jax.tree.flatten(part)
+        digest.update(str(structure).encode())
+        for leaf in leaves:
+            # A torch tensor may be on another device.
+            array = np.asarray(leaf.cpu() if hasattr(leaf, "cpu") else leaf)
+            digest.update(f"{array.dtype}{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "..."

@@ -1,0 +1,18 @@
+"""What a trial's schedule and batches are, as plain numbers: for other engines and for checks."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from ._batches import Batches as Batches
+from ._hyper import filled as filled
+from ._hyper import group_of as group_of
+from ._hyper import hyper_of, learning_rate
+from .space import Config
+
+
+def rates(config: Config, of: int) -> np.ndarray:
+    """Learning rates of all updates of a run of `of` steps, float (of,)."""
+    h = hyper_of([config], [of], ())
+    return np.asarray(learning_rate(h, jnp.arange(of)))

@@ -1,0 +1,135 @@
+"""`functional-adam tune`, `report`, `code` and `compare`: what they write, say and refuse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from functional_adam.cli.app import app
+
+TASK = """
+import pathlib, sys
+sys.path.insert(0, {tests!r})
+from tune_tasks import tiny
+
+task = tiny()
+
+def made():
+    return tiny(name="made", steps=12)
+
+bad = tiny(loss=lambda params, batch, key: params["w"])
+infinite = tiny(loss=lambda params, batch, key: params["w"].sum() / 0.0)
+number = 3
+"""
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory, request):
+    path = tmp_path_factory.mktemp("task") / "my task.py"
+    path.write_text(TASK.format(tests=str(request.config.rootpath / "tests")))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tuned(file, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "made" / "tiny"
+    result = call("tune", f"{file}:task", "--budget", 8, "--out", out)
+    return result, out
+
+
+def test_tune_says_what_was_found(tuned):
+    result, out = tuned
+    assert result.exit_code == 0, result.output
+    for words in ("validation loss, fresh seeds", "held-out loss", "learning_rate", "untuned Adam"):
+        assert words in result.stdout
+    assert f"functional-adam report {out}" in result.stdout
+    for words in ("untuned Adam, on fresh seeds", "search", "the best again", "held-out loss"):
+        assert words in result.stderr
+    assert (out / "study.jsonl").is_file()
+
+
+def test_the_same_out_goes_on_and_json_has_all_digits(tuned, file):
+    _, out = tuned
+    before = (out / "study.jsonl").read_bytes()
+    result = call("tune", f"{file}:task", "--budget", 8, "--out", out, "--json", "-")
+    assert result.exit_code == 0, result.output
+    assert (out / "study.jsonl").read_bytes() == before
+    found = json.loads(result.stdout)
+    assert found["task"]["name"] == "tiny"
+    assert found["best"]["config"]["learning_rate"] > 0
+    assert len(found["untuned"]["losses"]) == 4
+    assert found["trainings"] == len([x for x in before.splitlines() if b'"training"' in x])
+
+
+def test_report_and_code_read_it(tuned, tmp_path):
+    _, out = tuned
+    result = call("report", out, "--out", tmp_path / "page")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "page" / "report.html").read_text().startswith("<!DOCTYPE html>")
+    for framework in ("functional_adam", "optax", "torch"):
+        result = call("code", out, "--for", framework)
+        assert result.exit_code == 0
+        compile(result.stdout, framework, "exec")
+    assert call("code", out, "--out", tmp_path / "x.py").exit_code == 0
+    assert "functional_adam" in (tmp_path / "x.py").read_text()
+
+
+def test_compare_makes_a_table(file, tmp_path):
+    arguments = ("--strategies", "quasi,halving", "--budgets", "6,8", "--repeats", 2)
+    result = call("compare", f"{file}:made", *arguments, "--out", tmp_path, "--markdown", "-")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "| strategy | 6 | 8 | mean over best |"
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        "| untuned Adam",
+        "| quasi",
+        "| halving",
+    ]
+    again = call("compare", f"{file}:made", *arguments, "--out", tmp_path, "--json", "-")
+    cells = json.loads(again.stdout)
+    assert [len(cell["losses"]) for cell in cells] == [2] * 5
+
+
+# fmt: off
+WRONG = [
+    (["tune", "digits"], 2, "TASK digits: must be one of digits-mlp"),
+    (["tune", "nowhere.py:task"], 2, "TASK nowhere.py: there is no such file"),
+    (["tune", "{file}:nothing"], 2, "has no nothing"),
+    (["tune", "{file}:number"], 2, "must be a Task, got int"),
+    (["tune", "{file}"], 2, "must be path/to/file.py:name"),
+    (["tune", "{file}:bad"], 1, "scalar"),
+    (["tune", "{file}:infinite"], 1, "finite"),
+    (["tune", "{file}:task", "--budget", "3"], 1, "budget must be a number of full trainings >= 6"),
+    (["tune", "{file}:task", "--budget", "8", "--seconds", "3"], 2, "give one of them"),
+    (["tune", "{file}:task", "--dtype", "int8"], 2, "--dtype int8: must be one of float32"),
+    (["tune", "{file}:task", "--strategy", "luck"], 1, "strategy must be one of auto"),
+    (["tune", "{file}:task", "--search", "luck"], 2, "--search: luck: cannot be added by name"),
+    (["report", "{out}"], 2, "holds no study"),
+    (["code", "{out}"], 2, "holds no study"),
+    (["code", "{out}", "--for", "keras"], 2, "--for keras: must be one of functional_adam, optax"),
+    (["compare", "{file}:task", "--budgets", "many"], 2, "--budgets many: must be numbers"),
+    (["compare", "{file}:task", "--strategies", "luck"], 1, "strategy must be one of auto"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("arguments", "status", "words"), WRONG)
+def test_wrong_usage(arguments, status, words, file, tmp_path):
+    filled = [a.format(file=file, out=tmp_path) for a in arguments]
+    if filled[0] in ("tune", "compare"):
+        filled += ["--out", str(tmp_path / "out")]
+    result = call(*filled)
+    assert result.exit_code == status, result.output
+    assert words in result.output.replace("\n", " ")
+
+
+def test_another_study_in_the_folder_is_refused(tuned, file):
+    result = call("tune", f"{file}:made", "--budget", 8, "--out", tuned[1])
+    assert result.exit_code == 1
+    assert "holds a study with another" in result.output

@@ -1,0 +1,219 @@
+"""A population is what torch trains one by one, in one trace, with neighbours that never touch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from tune_tasks import STEPS, by_torch, tiny, trials
+
+from functional_adam.tune import Execution, Paused, StopRule, held_out, population, traces
+from functional_adam.tune._program import program
+
+LANES = Execution(lanes=4)
+# torch's schedule is in double, ours in float32: a unit in the last place of each rate.
+CLOSE = dict(rtol=2e-5, atol=2e-6)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def some():
+    return trials(6)
+
+
+@pytest.fixture(scope="module")
+def trained(task, some):
+    return population(task, some, execution=LANES, keep_params=True)
+
+
+def same(a, b):
+    """Every bit of every parameter and figure."""
+    assert a.curve == b.curve
+    assert a.validation == b.validation
+    assert a.metrics == b.metrics
+    if a.params is not None and b.params is not None:
+        jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
+
+
+def test_each_lane_is_what_torch_trains(task, some, trained):
+    for trial, outcome in zip(some, trained, strict=True):
+        assert outcome.trial is trial
+        expected = by_torch(task, trial)
+        for name in expected:
+            np.testing.assert_allclose(outcome.params[name], expected[name], **CLOSE)
+        assert outcome.steps == STEPS
+        assert [at for at, _ in outcome.curve] == [0, 6, 12, 18, 24]
+        assert outcome.validation == outcome.curve[-1][1]
+        final = float(task.loss(outcome.params, task.validation, None))
+        assert outcome.validation == pytest.approx(final, rel=1e-5)
+        error = float(task.metrics["error"](outcome.params, task.validation))
+        assert outcome.metrics["error"] == pytest.approx(error, rel=1e-5)
+
+
+def test_the_same_weights_and_batches_for_a_seed(trained):
+    starts = {o.trial.seed: set() for o in trained}
+    for o in trained:
+        starts[o.trial.seed].add(o.curve[0])
+    assert [len(s) for s in starts.values()] == [1, 1]
+    assert starts[0] != starts[1]
+
+
+def test_no_value_no_round_and_no_rung_compiles(task, some, trained):
+    population(task, trials(3, seed=9, steps=7), execution=LANES)
+    population(task, trials(9, seed=5), execution=LANES, stop=StopRule((6, 10)))
+    assert traces(task) == {(program(task, *_group(some), LANES).group, 4): 1}
+
+
+def _group(some):
+    from functional_adam.tune._hyper import group_of
+
+    return (group_of(some[0].config),)
+
+
+def test_a_lane_that_diverges_touches_no_other(task, some, trained):
+    bad = [
+        dict(learning_rate=1e30), dict(learning_rate=1e4, weight_decay=1e30), dict(eps=0.0),
+    ]  # fmt: skip
+    mixed = list(some)
+    for i, values in enumerate(bad):
+        wrong = trials(1, seed=i, **values)[0]
+        mixed.insert(2 * i, wrong)
+    outcomes = population(task, mixed, execution=LANES, keep_params=True)
+    for outcome in outcomes:
+        for known in trained:
+            if known.trial is outcome.trial:
+                same(outcome, known)
+    gone = [o for o in outcomes if o.diverged]
+    assert len(gone) >= 2
+    for o in gone:
+        assert o.validation == pytest.approx(1.5 * o.curve[0][1])
+        assert o.steps < STEPS  # its lane was freed
+
+
+def test_the_place_of_a_trial_does_not_matter(task, some, trained):
+    back = population(task, some[::-1], execution=Execution(lanes=4, workers=2), keep_params=True)
+    for a, b in zip(back[::-1], trained, strict=True):
+        same(a, b)
+
+
+def test_a_training_that_goes_on_ends_as_one_that_never_stopped(task, some, trained):
+    paused = Paused()
+    for steps in (5, 12):
+        short = [type(t)(t.config, t.seed, steps, t.of) for t in some]
+        population(task, short, execution=LANES, paused=paused)
+    assert len(paused) == len(some)
+    rest = []
+    outcomes = population(
+        task, some, execution=LANES, paused=paused, keep_params=True, on_progress=rest.append
+    )
+    for a, b in zip(outcomes, trained, strict=True):
+        same(a, b)
+    assert rest[-1].steps == rest[-1].total == len(some) * (STEPS - 12)
+    again = population(task, some, execution=LANES, paused=paused)
+    for a, b in zip(again, trained, strict=True):
+        same(a, b)
+
+
+def test_halving_stops_the_worst_and_finishes_the_best(task, some, trained):
+    seen = []
+    halved = population(
+        task, some, execution=LANES, stop=StopRule((6, 12), keep=0.5), on_done=seen.append
+    )
+    assert sorted(o.steps for o in halved) == [6, 6, 6, 12, 24, 24]
+    at_first = sorted(trained, key=lambda o: dict(o.curve)[6])
+    assert {o.trial.config["learning_rate"] for o in halved if o.steps > 6} == {
+        o.trial.config["learning_rate"] for o in at_first[:3]
+    }
+    for o, full in zip(halved, trained, strict=True):
+        assert o.stopped == (o.steps < STEPS)
+        assert o.trial is full.trial
+        if not o.stopped:
+            same(o, full)
+    assert len(seen) == len(some)
+
+
+def test_amsgrad_is_data(task):
+    on, off = (trials(2, amsgrad=flag) for flag in (True, False))
+    outcomes = population(task, [*on, *off], execution=LANES, keep_params=True)
+    for outcome in outcomes:
+        expected = by_torch(task, outcome.trial)
+        for name in expected:
+            np.testing.assert_allclose(outcome.params[name], expected[name], **CLOSE)
+    assert sum(n for (g, _), n in traces(task).items() if g.selects) == 1
+
+
+def test_shards_are_lanes(task, some, trained):
+    outcomes = population(task, some, execution=Execution(lanes=1, devices=4))
+    for a, b in zip(outcomes, trained, strict=True):
+        np.testing.assert_allclose(a.validation, b.validation, rtol=1e-5)
+
+
+def test_an_interrupted_call_has_delivered_what_was_finished(task):
+    seen = []
+
+    def on_done(outcome):
+        seen.append(outcome)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        population(task, trials(40), execution=LANES, on_done=on_done)
+    assert 2 <= len(seen) < 40
+    assert threading.active_count() == before
+
+
+def test_held_out_is_the_loss_there(task, some, trained):
+    losses = held_out(task, some[:2], execution=LANES)
+    for loss, o in zip(losses, trained[:2], strict=True):
+        assert loss == pytest.approx(float(task.loss(o.params, task.held_out, None)), rel=1e-5)
+    with pytest.raises(ValueError, match="has no held_out data"):
+        held_out(tiny(held_out=None), some[:1])
+
+
+def test_progress_is_told(task, some, trained):
+    seen = []
+    population(task, some, execution=LANES, on_progress=seen.append)
+    last = seen[-1]
+    assert (last.finished, last.trials, last.steps, last.total) == (6, 6, 6 * STEPS, 6 * STEPS)
+    assert last.best == min(o.validation for o in trained)
+    assert all(p.left is None or p.left >= 0 for p in seen)
+    assert {p.lanes for p in seen} <= {1, 2, 3, 4}
+
+
+def test_two_hosts_share_the_trials(trained):
+    """Eight virtual devices in two processes: both know all outcomes, those of one process."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    root = Path(__file__).parent.parent
+    command = [sys.executable, str(root / "tests" / "tune_worker.py")]
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    environment["FUNCTIONAL_ADAM_CACHE"] = "off"
+    hosts = [
+        subprocess.Popen(
+            [*command, str(rank), port], env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    answers = [host.communicate(timeout=240) for host in hosts]
+    for host, (_, errors) in zip(hosts, answers, strict=True):
+        assert host.returncode == 0, errors
+    first, second = (json.loads(out.splitlines()[-1]) for out, _ in answers)
+    assert first == second
+    for (rate, curve), known in zip(first, trained, strict=True):
+        assert rate == known.trial.config["learning_rate"]
+        np.testing.assert_allclose(curve, known.curve, rtol=1e-5)

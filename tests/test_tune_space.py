@@ -1,0 +1,125 @@
+"""Spaces: scales, products, edges; positions and configurations are each other's inverse."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from functional_adam.tune import Dimension, Space, adamw_space
+
+
+def test_positions_and_configurations_are_inverse():
+    space = adamw_space("eps", "amsgrad", "warmup", "final", "dialect", "algorithm", steps=300)
+    u = np.random.default_rng(0).random((50, len(space)))
+    back = space.to_unit(space.from_unit(u))
+    for i, d in enumerate(space.dimensions):
+        if d.scale == "choice":
+            assert all(
+                d.from_unit(a) == d.from_unit(b) for a, b in zip(u[:, i], back[:, i], strict=True)
+            )
+        else:
+            np.testing.assert_allclose(back[:, i], u[:, i], atol=1e-9)
+
+
+def test_each_scale_by_its_formula():
+    space = adamw_space(steps=100)
+    low, middle, high = (space.from_unit([x] * 4)[0] for x in (0, 0.5, 1))
+    assert (low["learning_rate"], high["learning_rate"]) == (1e-4, 1e-1)
+    assert (low["b2"], high["b2"]) == (0.9, 0.9999)
+    assert middle["learning_rate"] == pytest.approx(10**-2.5)
+    assert 1 - middle["b2"] == pytest.approx((0.1 * 1e-4) ** 0.5)
+    assert 1 - middle["b1"] == pytest.approx((0.5 * 0.004) ** 0.5)
+    # The range is that of the product: 1e-3 to 3 decay times in a run.
+    for c, product in ((low, 1e-5), (high, 3e-2)):
+        assert c["learning_rate"] * c["weight_decay"] == pytest.approx(product)
+
+
+def test_one_minus_b_keeps_its_digits():
+    d = Dimension("b2", 0.9, 1 - 1e-7, "log_one_minus")
+    assert 1 - d.from_unit(0.999) == pytest.approx(0.1 * 1e-6**0.999, rel=1e-8)
+
+
+def test_the_default_is_adamw_with_a_cosine():
+    config = adamw_space("eps", "amsgrad").default()
+    assert config == {
+        "algorithm": "adamw", "dialect": "TORCH", "final": 0.0, "warmup": 0.0,
+        "learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "weight_decay": 1e-2,
+        "eps": 1e-8, "amsgrad": False,
+    }  # fmt: skip
+
+
+def test_the_edge_and_the_wider_space():
+    space = adamw_space()
+    config = space.from_unit([0.95, 0.5, 0.05, 0.5])[0]
+    assert space.edge(config) == {"learning_rate": "high", "b2": "low"}
+    wider = space.widened(space.edge(config))
+    assert wider["learning_rate"].high == pytest.approx(1.0)
+    assert wider["learning_rate"].low == 1e-4
+    assert wider["b2"].low == 0.0
+    assert wider["b1"] == space["b1"]
+    assert space["b2"].widened("high").high == pytest.approx(0.99999)
+    outside = {**config, "learning_rate": 0.5}
+    assert space.to_unit(outside)[0, 0] > 1
+    assert adamw_space("warmup")["warmup"].widened("low").low == 0
+
+
+def test_dimensions_are_replaced_added_and_fixed():
+    space = adamw_space().with_(b1=0.9, width=Dimension("width", 16, 64, "log"))
+    assert space.names == ("learning_rate", "b2", "weight_decay", "width")
+    assert space.default()["b1"] == 0.9
+    assert space.default()["width"] == pytest.approx(32)
+    around = {**adamw_space().default(), "weight_decay": 0.5}
+    fan = adamw_space().only("learning_rate", around=around)
+    assert fan.names == ("learning_rate",)
+    assert fan.from_unit([1.0])[0]["weight_decay"] == 0.5
+    # Fixed again and searched again.
+    assert adamw_space().with_(b1=0.9).with_(b1=Dimension("b1", 0.5, 0.9, "log_one_minus"))["b1"]
+
+
+def test_choices():
+    d = Dimension("algorithm", scale="choice", choices=("adamw", "nadamw", "radamw"))
+    assert [d.from_unit(u) for u in (0, 0.4, 1)] == ["adamw", "nadamw", "radamw"]
+    assert d.to_unit("nadamw") == 0.5
+    assert d.widened("high") is d
+
+
+ERRORS = [
+    (lambda: Dimension("x", 0, 1, "log"), "low of x must be > 0 on a log scale, got 0"),
+    (lambda: Dimension("x", 2, 1), "low < high"),
+    (lambda: Dimension("b1", 0.5, 1.0, "log_one_minus"), "high of b1 must be < 1"),
+    (lambda: Dimension("not a name"), "must be an identifier"),
+    (lambda: Dimension("x", scale="cubic"), "scale of x must be one of"),
+    (lambda: Dimension("x", choices=(1,)), "choices belong to scale 'choice'"),
+    (lambda: Dimension("x", scale="choice", choices=(1, 1)), "must differ"),
+    (lambda: Dimension("x", scale="choice", choices=(1,), default=2), "default of x must be"),
+    (lambda: Space((Dimension("x"), Dimension("x"))), "x: given more than once"),
+    (lambda: Space((Dimension("x", per="y"),)), "x is a product with y"),
+    (lambda: adamw_space("epsilon"), "epsilon: cannot be added by name"),
+    (lambda: adamw_space(steps=0), "steps must be at least 1, got 0"),
+    (lambda: adamw_space(algorithm="sgd"), "algorithm must be one of"),
+    (lambda: adamw_space(dialect="torch"), "dialect must be one of"),
+    (lambda: adamw_space().from_unit([0.5]), r"shape \(n, 4\)"),
+    (lambda: adamw_space().from_unit([np.nan] * 4), "got NaN"),
+    (lambda: adamw_space().to_unit({"b1": 0.9}), "the configuration has no learning_rate"),
+    (lambda: adamw_space().with_(b1=Dimension("b2", 0.5, 0.9)), "the Dimension is named 'b2'"),
+    (lambda: adamw_space()["b1"].widened("up"), "side must be 'low' or 'high'"),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), ERRORS)
+def test_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_name_that_is_not_searched():
+    with pytest.raises(KeyError, match="eps is not searched"):
+        adamw_space()["eps"]
+
+
+def test_bounds_stop_widening():
+    d = Dimension("warmup", 0.0, 0.4, bounds=(0.0, 0.5))
+    assert d.widened("high").high == 0.5
+    assert dataclasses.replace(d, bounds=None).widened("low").low == -0.2

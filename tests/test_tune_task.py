@@ -1,0 +1,308 @@
+"""Tasks: their errors, dtypes, own hyperparameters, adapters, data; hyperparameters' errors."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tune_tasks import STEPS, arrays, init, loss, predict, tiny, trials
+
+from functional_adam.tune import (
+    Execution,
+    Trial,
+    _cache,
+    _remembered,
+    builtin,
+    compilation_cache,
+    from_equinox,
+    from_nnx,
+    population,
+)
+from functional_adam.tune._batches import Batches, order
+from functional_adam.tune._evaluate import figures_of
+from functional_adam.tune.tasks import BUILTIN
+
+ONE = Execution()
+
+
+def _bad(**changes):
+    return lambda: tiny(**changes).check()
+
+
+def _no_scalar(params, batch, key):
+    return (predict(params, batch["x"]) - batch["y"]) ** 2
+
+
+def _shapes(params, batch, key):
+    return jnp.mean(predict(params, batch["x"]) @ jnp.ones(3))
+
+
+def _infinite(params, batch, key):
+    return loss(params, batch, key) / 0.0
+
+
+TASKS = [
+    (_bad(loss=_no_scalar), ValueError, r"loss of task 'tiny' must be a scalar, got shape \(8,\)"),
+    (_bad(loss=lambda p, b, k: (loss(p, b, k), 1)), ValueError, "must return a scalar, got tuple"),
+    (_bad(loss=_shapes), ValueError, "loss of task 'tiny' fails on a batch of 8 examples"),
+    (_bad(loss=_infinite), ValueError, "loss of task 'tiny' must be finite at the start, got inf"),
+    (_bad(loss=lambda p, b, k: jnp.int32(1)), TypeError, "must be a floating number"),
+    (_bad(metrics={"wrong": lambda p, b: b["x"]}), ValueError, "metrics.'wrong'. of task 'tiny'"),
+    (_bad(batch_size=61), ValueError, "at most its 60 training examples, got 61"),
+    (_bad(batch_size=0), ValueError, "batch_size must be an integer >= 1, got 0"),
+    (_bad(steps=1.5), ValueError, "steps must be an integer >= 1, got 1.5"),
+    (_bad(dtype="int8"), ValueError, "dtype must be one of float32"),
+    (_bad(dtype="float64"), ValueError, "needs x64"),
+    (_bad(train={}), ValueError, "train of task 'tiny' holds no arrays"),
+    (_bad(train=arrays(0, 0)), ValueError, "train of task 'tiny' holds no examples"),
+    (_bad(validation=[1.0]), TypeError, r"validation\[0\] must be an array, got float"),
+    (_bad(validation=[np.float32(1)[()]]), TypeError, r"validation\[0\] must be an array"),
+    (_bad(validation={"x": np.ones((4, 5)), "y": np.ones(3)}), ValueError, "as many examples"),
+    (_bad(validation={"x": np.ones((4, 6)), "y": np.ones(4)}), ValueError, r"has shape \(6,\)"),
+    (_bad(held_out={"x": np.ones((4, 5))}), ValueError, "held_out must have the structure of"),
+    (_bad(train={"x": np.array(["a"])}), TypeError, r"train\['x'\] must hold numbers"),
+    (_bad(init=lambda key: {"w": jnp.ones(3, int)}), TypeError, r"params\['w'\] .* has dtype int"),
+    (_bad(init=lambda key: {}), ValueError, "gives no parameters"),
+    (_bad(init=lambda key: key @ 1), ValueError, "init.key. of task 'tiny' fails"),
+    (
+        _bad(init=lambda key: {**init(key), "v": jnp.full(6, jnp.nan)}),
+        ValueError,
+        r"params\['v'\] of task 'tiny' is not finite at the start",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), TASKS)
+def test_a_task_that_does_not_fit(call, kind, message):
+    with pytest.raises(kind, match=message):
+        call()
+
+
+CONFIGS = [
+    (dict(learning_rate=math.nan), "learning_rate must be a finite number >= 0, got nan"),
+    (dict(learning_rate="1e-3"), "learning_rate must be a number, got '1e-3'"),
+    (dict(b1=1.0), r"b1 must be in \[0, 1\), got 1.0"),
+    (dict(beta1=0.9), "beta1: not a hyperparameter"),
+    (dict(warmup=1.0), r"warmup must be in \[0, 1.0\), got 1.0"),
+    (dict(algorithm="adamv"), "algorithm must be one of adam,"),
+    (dict(dialect="torch"), "dialect must be one of TORCH"),
+    (dict(amsgrad=1), "amsgrad must be True or False, got 1"),
+    (dict(amsgrad=True, algorithm="radamw"), "amsgrad belongs to adam and adamw"),
+    (dict(momentum_decay=0.1), "momentum_decay has no meaning for adamw"),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), CONFIGS)
+def test_a_configuration_that_cannot_be(values, message):
+    (trial,) = trials(1, **values)
+    with pytest.raises(ValueError, match=message):
+        population(tiny(), [trial], execution=ONE)
+
+
+def test_a_configuration_without_a_learning_rate():
+    with pytest.raises(ValueError, match="has no learning_rate"):
+        population(tiny(), [Trial({"b1": 0.9}, 0, 1, 1)], execution=ONE)
+
+
+@pytest.mark.parametrize("numbers", [(0, 2, 1), (-1, 1, 1), (0, 0, 1)])
+def test_a_trial_that_cannot_be(numbers):
+    with pytest.raises(ValueError, match="Trial"):
+        Trial({}, *numbers)
+
+
+def test_a_seed_whose_loss_is_not_finite():
+    def sometimes(params, batch, key):
+        return loss(params, batch, key) / (1.0 if key is not None else 0.0)
+
+    with pytest.raises(ValueError, match="must be finite at the start, got inf on validation data"):
+        population(tiny(loss=sometimes), trials(1), execution=ONE)
+
+
+def test_own_hyperparameters_and_a_transformation_before():
+    """The loss sees its own value, and gradients are clipped: by a loop with optax."""
+
+    def penalised(params, batch, key, own):
+        return loss(params, batch, key) + own["penalty"] * jnp.sum(params["w"] ** 2)
+
+    task = tiny(loss=penalised, own=("penalty",), before=optax.clip_by_global_norm(0.1), steps=4)
+    some = [Trial({"learning_rate": 0.1, "penalty": p, "eps": 1e-2}, 0, 4, 4) for p in (0.0, 0.5)]
+    for trial, outcome in zip(
+        some, population(task, some, execution=ONE, keep_params=True), strict=True
+    ):
+        params, own = init(jax.random.key(0)), {"penalty": trial.config["penalty"]}
+        tx = optax.chain(
+            optax.clip_by_global_norm(0.1), optax.adamw(0.1, eps=1e-2, weight_decay=1e-2)
+        )
+        state, gradient = tx.init(params), jax.jit(jax.grad(penalised))
+        for t in range(4):
+            index = order(0, 0, 60)[t * 8 : (t + 1) * 8]
+            batch = {k: x[index] for k, x in task.train.items()}
+            updates, state = tx.update(gradient(params, batch, None, own), state, params)
+            params = optax.apply_updates(params, updates)
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+            outcome.params,
+            params,
+        )
+        assert outcome.validation == pytest.approx(
+            float(penalised(params, task.validation, None, own)), rel=1e-4
+        )
+    with pytest.raises(ValueError, match="the configuration has no penalty"):
+        population(task, trials(1), execution=ONE)
+
+
+def test_half_precision_keeps_a_master():
+    """Steps of a thousandth of a weight would be lost in bfloat16 alone."""
+    config = {"learning_rate": 3e-4, "weight_decay": 0.0}
+    (outcome,) = population(
+        tiny(dtype="bfloat16"), [Trial(config, 0, STEPS, STEPS)], execution=ONE, keep_params=True
+    )
+    start = init(jax.random.key(0))
+    moved = np.abs(np.asarray(outcome.params["w"], np.float32) - np.asarray(start["w"]))
+    assert outcome.params["w"].dtype == jnp.bfloat16
+    assert 0.5 < moved.mean() / (3e-4 * STEPS) < 1.5
+
+
+def test_every_epoch_is_a_shuffle():
+    batches = Batches(60, 8)
+    seen = batches.window(3, 0, 14, 16)
+    assert seen.shape == (16, 8)
+    assert not seen[14:].any()
+    for epoch in (seen[:7], seen[7:14]):
+        assert len(set(epoch.ravel().tolist())) == 56
+    np.testing.assert_array_equal(batches.window(3, 5, 4, 4), seen[5:9])
+    assert (batches.window(4, 0, 7, 7) != seen[:7]).any()
+
+
+def test_figures_of_many_examples_are_means_of_all():
+    task = tiny(validation=arrays(7, 2500))
+    found = jax.jit(figures_of(task))(init(jax.random.key(0)), task.validation, {})
+    for name, function in (("loss", lambda p, b: loss(p, b, None)), *task.metrics.items()):
+        expected = function(init(jax.random.key(0)), task.validation)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5)
+
+
+def test_what_is_compiled_is_kept(tmp_path):
+    """Programs and the measured execution are found by the next start; nothing else changes."""
+    before = getattr(jax.config, _cache._DIRECTORY)
+    some = trials(4)
+    with compilation_cache(tmp_path / "cache"):
+        first = population(tiny(), some)
+        names = {p.name for p in (tmp_path / "cache").iterdir()}
+        assert any("advance" in name for name in names)
+        assert "execution.json" in names
+        again = tiny()
+        second = population(again, some)
+        assert {p.name for p in (tmp_path / "cache").iterdir()} == names
+    assert [o.validation for o in first] == [o.validation for o in second]
+    assert getattr(jax.config, _cache._DIRECTORY) == before
+    with compilation_cache(False):
+        assert _cache.directory() is None
+        _remembered.remember("x", ONE)
+        assert _remembered.recall("x") is None
+
+
+def test_where_the_cache_is(monkeypatch, tmp_path):
+    monkeypatch.delenv("FUNCTIONAL_ADAM_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert _cache.directory() == tmp_path / "functional_adam" / "jax"
+    monkeypatch.setenv("FUNCTIONAL_ADAM_CACHE", "off")
+    assert _cache.directory() is None
+    monkeypatch.setenv("FUNCTIONAL_ADAM_CACHE", str(tmp_path / "mine"))
+    assert _cache.directory() == tmp_path / "mine"
+
+
+def _nnx_net(rngs):
+    from flax import nnx
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.first = nnx.Linear(5, 6, rngs=rngs)
+            self.dropout = nnx.Dropout(0.5, rngs=rngs)
+            self.last = nnx.Linear(6, 1, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(self.dropout(jnp.tanh(self.first(x))))[:, 0]
+
+    return Net(rngs)
+
+
+def _squared(module, batch):
+    return jnp.mean((module(batch["x"]) - batch["y"]) ** 2)
+
+
+def test_a_module_of_nnx():
+    from flax import nnx
+
+    parts = from_nnx(_nnx_net, _squared, metrics={"squared": _squared})
+    task = tiny(**parts)
+    task.check()
+    params, batch = parts["init"](jax.random.key(1)), task.validation
+    model = _nnx_net(nnx.Rngs(jax.random.key(1)))
+    model.eval()
+    assert float(parts["loss"](params, batch, None)) == pytest.approx(float(_squared(model, batch)))
+    drawn = jax.jit(parts["loss"])
+    one, two, three = (float(drawn(params, batch, jax.random.key(i))) for i in (0, 0, 1))
+    assert one == two != three
+    (outcome,) = population(task, [Trial({"learning_rate": 1e-2}, 0, 24, 24)], execution=ONE)
+    assert outcome.validation < outcome.curve[0][1]
+    assert outcome.metrics["squared"] == pytest.approx(outcome.validation, rel=1e-5)
+    with pytest.raises(TypeError, match=r"state besides parameters \(BatchStat\)"):
+        from_nnx(lambda rngs: nnx.BatchNorm(5, rngs=rngs), _squared)
+
+
+def test_a_module_of_equinox():
+    import equinox as eqx
+
+    class Net(eqx.Module):
+        first: eqx.nn.Linear
+        dropout: eqx.nn.Dropout
+        last: eqx.nn.Linear
+
+        def __init__(self, key):
+            one, two = jax.random.split(key)
+            self.first = eqx.nn.Linear(5, 6, key=one)
+            self.dropout = eqx.nn.Dropout(0.5)
+            self.last = eqx.nn.Linear(6, "scalar", key=two)
+
+    def squared(module, batch, key):
+        h = module.dropout(jnp.tanh(jax.vmap(module.first)(batch["x"])), key=key)
+        return jnp.mean((jax.vmap(module.last)(h) - batch["y"]) ** 2)
+
+    parts = from_equinox(Net, squared, metrics={"squared": lambda m, b: squared(m, b, None)})
+    task = tiny(**parts)
+    task.check()
+    params, batch = parts["init"](jax.random.key(1)), task.validation
+    expected = squared(eqx.nn.inference_mode(Net(jax.random.key(1))), batch, None)
+    assert float(parts["loss"](params, batch, None)) == pytest.approx(float(expected))
+    drawn = jax.jit(parts["loss"])
+    one, two, three = (float(drawn(params, batch, jax.random.key(i))) for i in (0, 0, 1))
+    assert one == two != three
+    with pytest.raises(TypeError, match="StateIndex"):
+        from_equinox(lambda key: eqx.nn.BatchNorm(5, "batch", mode="batch"), squared)
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_built_in_task_fits(name):
+    from functional_adam.tune._check_task import shapes
+
+    task = builtin(name)
+    shapes(task)
+    assert task.name == name
+    first = [
+        x.tobytes()
+        for part in (task.train, task.validation, task.held_out)
+        for x in part["x" if "x" in part else "ids"]
+    ]
+    if name != "characters":
+        # No example is in two parts (digits repeats none).
+        assert len(set(first)) > 0.99 * len(first)
+
+
+def test_a_task_that_is_not_built_in():
+    with pytest.raises(ValueError, match="task must be one of digits-mlp"):
+        builtin("mnist")
