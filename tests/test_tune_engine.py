@@ -174,7 +174,9 @@ def test_an_interrupted_call_has_delivered_what_was_finished(task):
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         population(task, trials(40), execution=LANES, on_done=on_done)
-    assert 2 <= len(seen) < 40
+    # Four lanes end together: the two after the interruption are not lost.
+    assert 4 <= len(seen) < 40
+    assert len(seen) % 4 == 0
     assert threading.active_count() == before
 
 
