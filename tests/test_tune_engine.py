@@ -47,6 +47,10 @@ def same(a, b):
         jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
 
 
+def residuals(params, data):
+    return np.tanh(data["x"] @ params["w"]) @ params["v"] - data["y"]
+
+
 def test_each_lane_is_what_torch_trains(task, some, trained):
     for trial, outcome in zip(some, trained, strict=True):
         assert outcome.trial is trial
@@ -56,10 +60,9 @@ def test_each_lane_is_what_torch_trains(task, some, trained):
         assert outcome.steps == STEPS
         assert [at for at, _ in outcome.curve] == [0, 6, 12, 18, 24]
         assert outcome.validation == outcome.curve[-1][1]
-        final = float(task.loss(outcome.params, task.validation, None))
-        assert outcome.validation == pytest.approx(final, rel=1e-5)
-        error = float(task.metrics["error"](outcome.params, task.validation))
-        assert outcome.metrics["error"] == pytest.approx(error, rel=1e-5)
+        wrong = residuals(outcome.params, task.validation)
+        assert outcome.validation == pytest.approx((wrong**2).mean(), rel=1e-5)
+        assert outcome.metrics["error"] == pytest.approx(np.abs(wrong).mean(), rel=1e-5)
 
 
 def test_the_same_weights_and_batches_for_a_seed(trained):
@@ -171,14 +174,16 @@ def test_an_interrupted_call_has_delivered_what_was_finished(task):
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         population(task, trials(40), execution=LANES, on_done=on_done)
-    assert 2 <= len(seen) < 40
+    # Four lanes end together: the two after the interruption are not lost.
+    assert 4 <= len(seen) < 40
+    assert len(seen) % 4 == 0
     assert threading.active_count() == before
 
 
 def test_held_out_is_the_loss_there(task, some, trained):
     losses = held_out(task, some[:2], execution=LANES)
     for loss, o in zip(losses, trained[:2], strict=True):
-        assert loss == pytest.approx(float(task.loss(o.params, task.held_out, None)), rel=1e-5)
+        assert loss == pytest.approx((residuals(o.params, task.held_out) ** 2).mean(), rel=1e-5)
     with pytest.raises(ValueError, match="has no held_out data"):
         held_out(tiny(held_out=None), some[:1])
 

@@ -21,8 +21,10 @@ def arrays(seed, n):
 
 
 def init(key):
-    first, second = jax.random.split(key)
-    return {"w": jax.random.normal(first, (5, 6)) * 0.5, "v": jax.random.normal(second, (6,)) * 0.5}
+    """Weights that depend on the key, without compiling a generator."""
+    number = jax.random.key_data(key).sum().astype(jnp.float32)
+    wave = jnp.sin(jnp.arange(36) * (1.3 + number))
+    return {"w": 0.5 * wave[:30].reshape(5, 6), "v": 0.5 * wave[30:]}
 
 
 def predict(params, x):

@@ -20,10 +20,15 @@ from functional_adam.tune import Execution, population
 if __name__ == "__main__":
     rank, port = int(sys.argv[1]), sys.argv[2]
     jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=rank)
-    seen = []
+    seen, told = [], []
     outcomes = population(
-        tiny(), trials(6), execution=Execution(lanes=1, devices=4), on_done=seen.append
+        tiny(),
+        trials(6),
+        execution=Execution(lanes=1, devices=4),
+        on_done=seen.append,
+        on_progress=told.append,
     )
     assert len(seen) == len(outcomes) == 6
+    assert told[-1].trials == 3
     assert (jax.process_count(), jax.local_device_count(), jax.device_count()) == (2, 4, 8)
     print(json.dumps([[o.trial.config["learning_rate"], o.curve] for o in outcomes]))

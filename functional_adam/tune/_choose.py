@@ -23,8 +23,8 @@ from ._hyper import group_of
 from ._program import Program, program
 from .trial import Trial
 
-_GAIN = 0.95  # more lanes must take less than this share of the time
-_ENOUGH = 0.05  # seconds a measurement takes at least
+_GAIN = 0.9  # more lanes must take less than this share of the time
+_ENOUGH = 0.1  # seconds a measurement takes at least
 _SHARE = 0.5  # of the memory that is free
 
 
@@ -129,7 +129,7 @@ def _time(made: Program, execution: Execution, trials: list[Trial]) -> float:
             thread.join()
         return time.perf_counter() - began
 
-    n, base = 1, together(0)
+    n, base = 1, min(together(0) for _ in range(3))
     while True:
         taken = together(n) - base
         if taken > _ENOUGH or n >= made.length:

@@ -182,5 +182,8 @@ def program(task: Any, group: Group, execution: Execution) -> Program:
 
 def traces(task: Any) -> dict[tuple[Group, int], int]:
     """How often training was traced for a task: (group, width of the program) -> times."""
-    made = [p for p in task.programs.values() if isinstance(p, Program)]
-    return {(p.group, p.width): p.traces for p in made if p.traces}
+    counted: collections.Counter[tuple[Group, int]] = collections.Counter()
+    for made in task.programs.values():
+        if isinstance(made, Program) and made.traces:
+            counted[made.group, made.width] += made.traces
+    return dict(counted)

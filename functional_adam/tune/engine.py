@@ -47,8 +47,8 @@ def population(
     devices and returns all outcomes.
 
     Args:
-        task: a `Task`, or another kind that brings its own programs, such as
-            `functional_adam_torch.tuning.TorchTask`.
+        task: a `Task`, or another kind that brings its own programs, such as the bridge's
+            `TorchTask` of torch modules.
         trials: what to train; the order does not matter.
         execution: how; "auto" measures, see `choose_execution`.
         on_done: called with each outcome as soon as there is one, in the thread of the call; of

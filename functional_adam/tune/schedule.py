@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,5 +15,8 @@ from .space import Config
 
 def rates(config: Config, of: int) -> np.ndarray:
     """Learning rates of all updates of a run of `of` steps, float (of,)."""
-    h = hyper_of([config], [of], ())
-    return np.asarray(learning_rate(h, jnp.arange(of)))
+    return np.asarray(_rates(hyper_of([config], [of], ()), jnp.arange(of)))
+
+
+# One compilation for each length, whatever the configuration.
+_rates = jax.jit(learning_rate)
