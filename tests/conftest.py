@@ -5,6 +5,8 @@ import os
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("MPLBACKEND", "Agg")
+# No test finds what another run has compiled.
+os.environ["FUNCTIONAL_ADAM_CACHE"] = "off"
 
 import hypothesis
 import torch

@@ -25,12 +25,12 @@ ONE = Execution()
 
 def test_the_fan_is_the_losses_of_short_runs_with_schedules_of_their_own():
     task = tiny()
-    fan = learning_rate_fan(task, points=4, low=1e-3, high=1.0, share=0.5, execution=ONE)
-    assert fan.rates == (1e-3, 1e-2, 1e-1, 1.0)
+    fan = learning_rate_fan(task, points=4, low=1e-2, high=10.0, share=0.5, execution=ONE)
+    assert fan.rates == (1e-2, 1e-1, 1.0, 10.0)
     assert fan.steps == 12
     config = {"learning_rate": 1e-1, "weight_decay": 1e-2, "b1": 0.9, "b2": 0.999, "final": 0.0}
     (outcome,) = population(task, [Trial(config, 0, 12, 12)], execution=ONE)
-    assert fan.losses[2] == pytest.approx(outcome.validation, rel=1e-5)
+    assert fan.losses[1] == pytest.approx(outcome.validation, rel=1e-5)
     assert fan.best == fan.rates[int(np.argmin(fan.losses))]
     assert not fan.at_edge
     assert learning_rate_fan(task, points=2, low=1e-4, high=1e-3, share=0.5, execution=ONE).at_edge

@@ -17,7 +17,7 @@ from .figures import Figures
 from .implementations import Implementation, double_precision, leader_of, make, on_the_host
 from .inputs import Leaves, State, beginning, gradients
 from .peers import Peer
-from .rows import HALVES, Row, Variant, torch_modes
+from .rows import HALVES, Row, Variant, every_row, torch_modes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +72,20 @@ def _each(grouped: list[list[Row]], sizes: Sizes, jobs: int) -> Iterator[Table]:
     # Forking a process that has threads, JAX's or torch's, may never return.
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
     try:
-        futures = [pool.submit(_measure_group, group, sizes) for group in grouped]
-        yield from (future.result() for future in as_completed(futures))
+        futures = {
+            pool.submit(_measure_named, [row.name for row in group], sizes): group
+            for group in grouped
+        }
+        for future in as_completed(futures):
+            yield dict(zip(futures[future], future.result(), strict=True))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _measure_named(names: list[str], sizes: Sizes) -> list[Figures]:
+    """In a process of its own, which is told names: rows may hold schedules, which have none."""
+    found = {row.name: row for row in every_row()}
+    return list(_measure_group([found[name] for name in names], sizes).values())
 
 
 def _measure_group(rows: list[Row], sizes: Sizes) -> Table:
