@@ -96,6 +96,8 @@ def _steps(
     ]
     if STDOUT not in (json, markdown):
         console = Console()
+        if not console.is_terminal:
+            console = Console(width=150)
         for found in tables:
             console.print(report.grid(found))
         if growths:

@@ -26,12 +26,16 @@ class InTorch:
         params = [torch.ones(shape, device=self._device, requires_grad=True) for shape in shapes]
         for p in params:
             p.grad = torch.randn(p.shape, generator=generator).to(self._device)
+        self._gradients = [p.grad for p in params]
         self._optimizer = make(params)
         self._params = params
         self._step = torch.compile(self._optimizer.step) if compiled else self._optimizer.step
 
     def __call__(self) -> None:
         """One step, finished when it returns."""
+        if self._params[0].grad is None:  # heavyball takes the gradients away after a step
+            for p, gradient in zip(self._params, self._gradients, strict=True):
+                p.grad = gradient
         self._step()
         if self._device.type != "cpu":
             self._torch.accelerator.synchronize(self._device)

@@ -31,7 +31,9 @@ def grid(table: Table) -> Grid:
     """A workload's rows for the terminal."""
     made = Grid(title=_title(table), caption=_caption(table), caption_justify="left")
     for head in HEADS:
-        made.add_column(head, justify="left" if head == HEADS[0] else "right")
+        made.add_column(
+            head, justify="left" if head == HEADS[0] else "right", no_wrap=head == HEADS[0]
+        )
     peer = table.fastest_peer() if _has_peer(table) else None
     for row in table.rows:
         made.add_row(*_cells(row, peer), style="bold" if row.ours else None)
