@@ -86,7 +86,7 @@ def decode(kind: str, code: list[Tensor], positive: bool, block: int | None) -> 
     """A moment's flat column of what is kept of it."""
     if kind == "int8":
         y = decoded(code[0].view(-1, block or 1), code[1], not positive, _words)
-        return y.view(-1)
+        return y.view(code[0].shape)
     return _words.float32(code[0]) if kind == "bfloat16" else code[0]
 
 
@@ -99,7 +99,7 @@ def encode(
         code, exponent = encoded(
             _words.float32(x).view(rows), bits.view(rows), not positive, _words
         )
-        return [code.view(-1), exponent]
+        return [code.view(x.shape), exponent]
     if kind == "bfloat16":
         return [as_bfloat16(_words.float32(x), bits, _words)]
     return [x.to(getattr(torch, kind))]

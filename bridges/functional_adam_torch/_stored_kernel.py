@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import _compile, _functional, _stored
 from ._formula import Formula
-from ._storage import Form, zeros
+from ._storage import Form, keys_of, zeros
 from ._stored import Scalars
 
 
@@ -52,10 +52,20 @@ def _kernels(formula: Formula, form: Form, kinds: _compile.Kinds, device: str) -
 
 
 def _program(formula: Formula, form: Form, row: Any, kinds: tuple[str, ...]) -> Callable[..., None]:
+    names = ["", "", *keys_of(form, formula.algorithm)]
+    longs = [not name.endswith("_exponent") for name in names]
+
     def program(scalars, keys, *columns):
         k, limit, shrink = _compile.unpacked(scalars, row, kinds)
         at = Scalars(k, shrink, limit, (keys[0], keys[1]), (keys[2], keys[3]))
         index = torch.arange(columns[1].shape[0], dtype=torch.int32, device=columns[1].device)
+        if form.block is not None:
+            # In rows of a block everywhere: what is flat beside them would not be vectorised.
+            index = index.view(-1, form.block)
+            columns = [
+                c.view(-1, form.block) if is_long else c
+                for c, is_long in zip(columns, longs, strict=True)
+            ]
         results = _stored.step(_functional, formula, form, at, index, list(columns))
         for target, result in zip(columns[1:], results, strict=True):
             target.copy_(result)
