@@ -47,7 +47,7 @@ def update_coded(
     """Update one leaf: `arrays` are k, limit, shrink, g, p and the codes, as in `update_leaf`.
 
     Decoupled decay is added to the clipped step: the update is not the difference of torch's new
-    parameter and the old one.
+    parameter and the old one, and `shrink` is minus the share that decay takes, in every form.
     """
     return _update(leaf, codecs, leaf_id(path), seed, count, *arrays)
 
@@ -63,7 +63,9 @@ def _update(leaf, codecs, number, seed, count, k, limit, shrink, g, p, codes):
     if limit is not None:
         u = clip(u, limit)
     if leaf.decay == "decoupled":
-        u = _ops.add_scaled(u, p.astype(wide), (shrink - 1).astype(wide))
+        p = p.astype(wide)
+        decaying = p + u if leaf.form == "after_step" else p
+        u = _ops.add_scaled(u, decaying, shrink.astype(wide))
     bits = random_bits(seed, count, number, shape)
     kept = [
         codec.encode(x, code, of_moment(bits, i))

@@ -101,7 +101,10 @@ def lift(
             kind = "none"
         if kind != "none" and params is None:
             raise ValueError("weight_decay needs the parameters: call update(grads, state, params)")
-        shrinking = (kind, dialect.decay_form, dialect.decay_rate)
+        # Of a parameter that is not landed upon, the share that decay takes has more digits than
+        # what it leaves.
+        form = "in_update" if coded and dialect.decay_form == "factor" else dialect.decay_form
+        shrinking = (kind, form, dialect.decay_rate)
         fixed = _coefficients(rule, constants, data, state.count, scalars, shrinking)
         k, shrink = thaw(fixed, _scalar_dtype())
         # Op by op each new number would compile anew; in a program it does in any case.

@@ -49,6 +49,24 @@ def _run(tx, p, steps):
     return jax.jit(functools.partial(jax.lax.scan, _step(tx)))((p, tx.init(p)), gs)[0]
 
 
+@pytest.mark.parametrize("dialect", [fa.TORCH, fa.OPTAX, fa.HF, fa.PAPER], ids=str)
+def test_decay_in_every_form_to_its_last_digits(dialect):
+    """Of a gradient of zero the update is decay alone; `_start` is 1 in its small leaf."""
+    base = {"base_learning_rate": 1e-2} if dialect == fa.PAPER else {}
+    tx = fa.adamw(1e-2, weight_decay=1e-3, moments="bfloat16", dialect=dialect, **base)
+    p = _start()
+    u, _ = tx.update(jax.tree.map(jnp.zeros_like, p), tx.init(p), p)
+    share = 1e-3 if dialect == fa.PAPER else 1e-5
+    np.testing.assert_allclose(u["b"], np.full(7, -share), rtol=2e-7)
+
+
+def test_decay_after_the_step_shrinks_the_step_too():
+    tx = fa.adamw(0.5, eps=0.0, weight_decay=0.5, moments="bfloat16", dialect=fa.HF)
+    p = jnp.float32(2.0)
+    u, _ = tx.update(jnp.float32(1.0), tx.init(p), p)
+    assert float(p + u) == pytest.approx((2 - 0.5) * (1 - 0.25), rel=1e-5)
+
+
 @each
 def test_near_float32_with_the_structure_kept(name):
     """Without an outer jit the compiled step scalars are shared by the three ways to store."""

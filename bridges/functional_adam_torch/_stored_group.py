@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.optimizer import _get_scalar_dtype
@@ -70,7 +69,7 @@ def step(
     ):
         if storage.coded and id(k) not in limits:
             limits[id(k)] = limit_on_host(algorithm.rule.limit, k, counts[i] + 1.0)
-        shrink = _share(batch, form) if storage.coded else batch.shrink
+        shrink = _share(batch) if storage.coded else batch.shrink
         at = Scalars(k, shrink, limits.get(id(k), 0.0), streams[0][i], streams[1][i])
         columns = _flat(p, g, [entry[key] for key in keys_of(form, algorithm)])
         kernel = None
@@ -142,12 +141,11 @@ def _number(x: Any) -> Any:
     return x.item() if isinstance(x, Tensor) else x
 
 
-def _share(batch: Batch, form: Form) -> Any:
-    """Decay as the core's coded step applies it: the factor is rounded to the wide dtype first."""
+def _share(batch: Batch) -> Any:
+    """Decay as the core's coded step applies it: minus the share that it takes."""
     if batch.formula.decay != "decoupled":
         return batch.shrink
-    wide = np.float64 if form.wide == torch.float64 else np.float32
-    return float(wide(batch.shrink) - wide(1))
+    return -(batch.h.learning_rate * batch.h.weight_decay)
 
 
 def _flat(p: Tensor, g: Tensor, kept: list[Tensor]) -> list[Tensor]:
