@@ -82,6 +82,9 @@ def test_zero1_on_axes_of_both_types():
         for x in jax.tree.leaves((tree.low["w"], tree.inner.nu["w"])):
             assert x.sharding.spec == P("data", None)
     assert updates["w"].sharding.spec == P(None, None)
+    # Without jit, one kind of axes must not undo what was asked of the other.
+    found = fa.zero1(fa.scale_by_adam(), mesh).init({"w": p["w"]}).nu["w"]
+    assert found.sharding.is_equivalent_to(NamedSharding(mesh, P("data")), 2)
 
 
 @pytest.mark.parametrize("types", [TYPES["auto"], TYPES["explicit"]], ids=["auto", "explicit"])
