@@ -45,7 +45,7 @@ class Contender:
     @property
     def mean(self) -> float:
         """Mean validation loss."""
-        return float(np.mean(list(self.losses.values())))
+        return math.fsum(self.losses.values()) / len(self.losses)
 
 
 def ranked(outcomes: Sequence[Outcome], count: int) -> list[Config]:
@@ -81,12 +81,14 @@ def contenders(outcomes: Sequence[Outcome], space: Space, baseline: Config) -> l
 
 def _spread(found: Sequence[Contender]) -> float:
     """Standard deviation of losses over their mean, of all contenders; NaN of single losses."""
-    total, freedom = 0.0, 0
+    squares: list[float] = []
+    freedom = 0
     for c in found:
         if len(c.losses) > 1 and c.mean and not c.diverged:
-            total += sum((loss / c.mean - 1) ** 2 for loss in c.losses.values())
+            squares += [(loss / c.mean - 1) ** 2 for loss in c.losses.values()]
             freedom += len(c.losses) - 1
-    return math.sqrt(total / freedom) if freedom else math.nan
+    # Exact sums: several processes finish in another order each time.
+    return math.sqrt(math.fsum(squares) / freedom) if freedom else math.nan
 
 
 def chosen(outcomes: Sequence[Outcome], space: Space, baseline: Config) -> Contender | None:
@@ -97,6 +99,7 @@ def chosen(outcomes: Sequence[Outcome], space: Space, baseline: Config) -> Conte
     Returns None where nothing was trained without diverging.
     """
     able = [c for c in contenders(outcomes, space, baseline) if not c.diverged]
+    able.sort(key=lambda c: sorted((name, str(x)) for name, x in c.config.items()))
     if not able:
         return None
     seeds = set.intersection(*(set(c.losses) for c in able))
