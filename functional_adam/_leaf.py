@@ -50,6 +50,24 @@ class Rule:
     limit: Callable[[Any, Any], Any] | None = None
 
 
+def shrink_of(h: Any, kind: Decay, form: Form = "factor", multiplier: str = "learning_rate") -> Any:
+    """What decay multiplies: the coefficient of coupled decay; of decoupled decay the factor that
+    is left of the parameter or, in the other forms, minus the share that is taken.
+
+    Args:
+        h: hyperparameters as attributes, in any arithmetic that has operators.
+        kind: how decay acts.
+        form: of decoupled decay.
+        multiplier: of `weight_decay`, a dialect's `decay_rate`.
+    """
+    if kind != "decoupled":
+        return h.weight_decay if kind == "coupled" else 0.0
+    rate = h.learning_rate
+    if multiplier == "schedule":
+        rate = h.learning_rate / h.base_learning_rate
+    return 1 - rate * h.weight_decay if form == "factor" else -(rate * h.weight_decay)
+
+
 @dataclasses.dataclass(frozen=True)
 class Leaf:
     """What a leaf's computation depends on besides its arrays: the key of its trace."""

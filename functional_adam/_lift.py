@@ -18,7 +18,7 @@ from ._codecs import Moments, codecs
 from ._coded import check_code, init_code, update_coded
 from ._fixed import Fixed, thaw
 from ._hyperparameters import is_zero, read, resolve
-from ._leaf import Decay, Leaf, Rule, update_leaf
+from ._leaf import Decay, Leaf, Rule, shrink_of, update_leaf
 from ._numerics import rounded, x64_enabled
 from ._placement import zeros_like
 from ._two_float import TwoFloat, as_two_float
@@ -158,7 +158,7 @@ def _coefficients(rule, constants, data, count, scalars, shrinking):
     # scale_by_x has no rate: the step -learning_rate * direction is the direction itself.
     h = SimpleNamespace(**{"learning_rate": -1.0, **dict(constants), **data})
     k = rule.coefficients(t, h, scalars)
-    shrink = _shrink(h, *shrinking)
+    shrink = shrink_of(h, *shrinking)
     arrays = jax.tree.map(_as_array, (k, shrink), is_leaf=lambda x: isinstance(x, TwoFloat))
     # Without it XLA recomputes the chain of scalars inside the loop of every leaf.
     return lax.optimization_barrier(arrays)
@@ -168,16 +168,6 @@ def _coefficients(rule, constants, data, count, scalars, shrinking):
 def _limit(rule, k, count):
     """The largest step, once for all leaves."""
     return lax.optimization_barrier(rule.limit(k, count.astype(jnp.float32) + 1))
-
-
-def _shrink(h, kind, form, multiplier):
-    """Coefficient of coupled decay, or what decoupled decay multiplies the parameter by."""
-    if kind != "decoupled":
-        return h.weight_decay if kind == "coupled" else 0.0
-    rate = h.learning_rate
-    if multiplier == "schedule":
-        rate = h.learning_rate / h.base_learning_rate
-    return 1 - rate * h.weight_decay if form == "factor" else -(rate * h.weight_decay)
 
 
 def _as_array(x):

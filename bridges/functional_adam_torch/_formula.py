@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from functional_adam import Algorithm
+from functional_adam._leaf import Decay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Formula:
     """
 
     algorithm: Algorithm
-    decay: str
+    decay: Decay
     maximize: bool
 
     def __hash__(self) -> int:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from functional_adam import ALGORITHMS
+from functional_adam._leaf import shrink_of
 
 from . import _rows
 from ._formula import Formula
@@ -126,9 +127,7 @@ class Stepper:
         rate = h.rates[lanes, rows.count.clamp(max=h.rates.shape[1] - 1)]
         values = SimpleNamespace(learning_rate=rate, **h.numbers)
         k = self.rule.coefficients((rows.count + 1).double(), values, rows.scalars)
-        shrink = values.weight_decay
-        if self._formula.decay == "decoupled":
-            shrink = 1 - rate * values.weight_decay
+        shrink = shrink_of(values, self._formula.decay)
         moments = list(rows.moments)
         if self._selects:
             # With a maximum so far of zero, AMSGrad's step is Adam's.

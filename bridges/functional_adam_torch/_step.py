@@ -16,6 +16,7 @@ from torch.optim.optimizer import (
 )
 
 from functional_adam import Algorithm
+from functional_adam._leaf import Decay, shrink_of
 
 from . import _coefficients, _loops
 from ._collect import Columns
@@ -38,15 +39,11 @@ def batch_of(
     """
     rule = algorithm.rule
     h = _hyperparameters(group)
-    decay, shrink = "none", None
-    if group["weight_decay"] != 0:
-        decay, shrink = algorithm.decay, h.weight_decay
-    if decay == "decoupled":
-        shrink = 1 - h.learning_rate * h.weight_decay
+    decay: Decay = algorithm.decay if group["weight_decay"] != 0 else "none"
     return Batch(
         formula=Formula(algorithm, decay, group["maximize"]),
         h=h,
-        shrink=shrink,
+        shrink=None if decay == "none" else shrink_of(h, decay),
         decays_complex=decays_complex,
         params=columns["params"],
         grads=columns["grads"],

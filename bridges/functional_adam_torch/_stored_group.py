@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import _get_scalar_dtype
 
 from functional_adam import Algorithm
+from functional_adam._leaf import shrink_of
 from functional_adam.bounds import on_host as limit_on_host
 
 from . import _coefficients, _fused, _single, _step, _stored, _stored_kernel
@@ -58,18 +59,21 @@ def step(
     batch = _batch(algorithm, group, params, grads, entries)
     rows = _coefficients.on_host(batch)
     counts = [int(step.item()) - 1 for step in batch.steps]
-    own = [numbers(group, before)[i] for i in members]
+    every = numbers(group, before)
+    own = [every[i] for i in members]
     streams = [
         _stored.random_keys(storage.seed, counts, [pair[purpose] for pair in own])
         for purpose in (0, 1)
     ]
+    shrink = batch.shrink
+    if storage.coded and shrink is not None:
+        shrink = shrink_of(batch.h, batch.formula.decay, "in_update")
     limits: dict[int, float] = {}
     for i, (p, g, form, entry, k) in enumerate(
         zip(params, grads, forms, entries, rows, strict=True)
     ):
         if storage.coded and id(k) not in limits:
             limits[id(k)] = limit_on_host(algorithm.rule.limit, k, counts[i] + 1.0)
-        shrink = _share(batch) if storage.coded else batch.shrink
         at = Scalars(k, shrink, limits.get(id(k), 0.0), streams[0][i], streams[1][i])
         columns = _flat(p, g, [entry[key] for key in keys_of(form, algorithm)])
         kernel = None
@@ -139,13 +143,6 @@ def _batch(
 
 def _number(x: Any) -> Any:
     return x.item() if isinstance(x, Tensor) else x
-
-
-def _share(batch: Batch) -> Any:
-    """Decay as the core's coded step applies it: minus the share that it takes."""
-    if batch.formula.decay != "decoupled":
-        return batch.shrink
-    return -(batch.h.learning_rate * batch.h.weight_decay)
 
 
 def _flat(p: Tensor, g: Tensor, kept: list[Tensor]) -> list[Tensor]:
