@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import functional_adam as fa
 from functional_adam.tune import Dimension, Space, adamw_space
+from functional_adam.tune.schedule import filled
 
 
 def test_positions_and_configurations_are_inverse():
@@ -123,3 +126,19 @@ def test_bounds_stop_widening():
     d = Dimension("warmup", 0.0, 0.4, bounds=(0.0, 0.5))
     assert d.widened("high").high == 0.5
     assert dataclasses.replace(d, bounds=None).widened("low").low == -0.2
+
+
+def test_decay_that_is_not_given_is_what_the_algorithm_has_by_itself():
+    for name, expected in (("adam", 0.0), ("nadam", 0.0), ("adamw", fa.KERAS.weight_decay)):
+        config = {"learning_rate": 1e-3, "algorithm": name, "dialect": "KERAS"}
+        assert filled(config, 10)["weight_decay"] == expected
+        makes = fa.ALGORITHMS[name].make
+        p = jnp.ones(3)
+        updates = [
+            tx.update(jnp.zeros(3), tx.init(p), p)[0]
+            for tx in (
+                makes(1e-3, dialect=fa.KERAS),
+                makes(1e-3, weight_decay=expected, dialect=fa.KERAS),
+            )
+        ]
+        assert (updates[0] == updates[1]).all()

@@ -138,17 +138,18 @@ def check(config: Config, own: Sequence[str]) -> None:
 
 
 def filled(config: Config, of: int) -> dict[str, Any]:
-    """The configuration with every default written out; `warmup` in whole steps."""
+    """The configuration with every default written out; `warmup` in whole steps.
+
+    Where decay follows the schedule's multiplier, the peak is `base_learning_rate` as well.
+    """
     group = group_of(config)
     values = {**DEFAULTS, **config}
-    for name in group.names:
-        if name not in values:
-            default = 0.0 if name == "weight_decay" else getattr(group.reading, name)
-            if name == "weight_decay" and group.decoupled:
-                default = group.reading.weight_decay
-                if default is None:
-                    raise ValueError(f"{group.dialect} has no default weight_decay: give one")
-            values[name] = default
+    given = {name: values.get(name) for name in ("learning_rate", *group.names)}
+    if group.row.decay == "decoupled":
+        given["base_learning_rate"] = None
+    else:
+        given["weight_decay"] = values.get("weight_decay", 0.0)
+    values |= group.reading.fill(given, decoupled=group.decoupled)
     values["warmup"] = round(values["warmup"] * of)
     return values
 
@@ -162,9 +163,8 @@ def hyper_of(configs: Sequence[Config], ofs: Sequence[int], own: Sequence[str]) 
     def column(name: str, dtype: Any = np.float64):
         return np.array([row[name] for row in rows], dtype)
 
-    numbers = {name: two_float(column(name)) for name in group.names}
-    if group.reading.decay_rate == "schedule" and group.decoupled:
-        numbers["base_learning_rate"] = two_float(column("learning_rate"))
+    base = [name for name in ("base_learning_rate",) if name in rows[0]]
+    numbers = {name: two_float(column(name)) for name in (*group.names, *base)}
     amsgrad = [bool(row.get("amsgrad", False)) for row in rows]
     return Hyper(
         peak=column("learning_rate", real),
