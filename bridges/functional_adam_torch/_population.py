@@ -19,13 +19,9 @@ from torch.func import functional_call, vmap
 from torch.utils import _pytree as pytree
 
 from functional_adam.tune import Trial
-from functional_adam.tune.schedule import Batches, filled, rates
+from functional_adam.tune.schedule import AT_ONCE, STARTS, WINDOW, Batches, filled, rates
 
 from ._lanes import Hyper, Layout, Rows, Stepper, hyper
-
-_AT_ONCE = 1024  # examples of an evaluation
-_WINDOW = 256
-_STARTS = 16  # seeds whose initial weights are kept
 
 
 class Program:
@@ -40,7 +36,7 @@ class Program:
         self.task, self.group, self.width = task, group, lanes
         self.vmapped = vmapped and lanes > 1
         self.task_name, self.own, self.evaluations = task.name, task.own, task.evaluations
-        self.length = min(-(-task.steps // task.evaluations), _WINDOW)
+        self.length = min(-(-task.steps // task.evaluations), WINDOW)
         self.batches = Batches(_examples(task.train), task.batch_size)
         self.device = torch.device(task.device)
         self._data = {
@@ -66,7 +62,7 @@ class Program:
             rows = self.together([lane])
             figures = self._figures(rows, self._own([trial]), alone=True)
             self._starts[key] = lane, {name: float(x[0]) for name, x in figures.items()}
-            if len(self._starts) > _STARTS:
+            if len(self._starts) > STARTS:
                 self._starts.popitem(last=False)
         return self._starts[key]
 
@@ -198,7 +194,7 @@ def seconds(program: Program, trials: Sequence[Trial], n: int) -> float:
 
 def blocks(data: Any, batch_size: int) -> Iterator[tuple[Any, float]]:
     """Parts of the data that are evaluated at once, and their shares of the examples."""
-    n, size = _examples(data), max(_AT_ONCE, batch_size)
+    n, size = _examples(data), max(AT_ONCE, batch_size)
     for a in range(0, n, size):
         part = pytree.tree_map(lambda x, a=a: x[a : a + size], data)
         yield part, min(size, n - a) / n

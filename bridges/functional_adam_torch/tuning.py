@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from functional_adam.tune import Execution, Outcome, Trial
-from functional_adam.tune.schedule import group_of
+from functional_adam.tune.schedule import batch_fits, counts, group_of
 
 from . import _lanes, _population
 
@@ -143,10 +143,7 @@ class TorchTask:
 
 
 def _check(task: TorchTask) -> None:
-    for name, least in (("batch_size", 1), ("steps", 1), ("evaluations", 1)):
-        value = getattr(task, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    counts(task)
     for part in ("train", "validation", "held_out"):
         data = getattr(task, part)
         if data is None and part == "held_out":
@@ -165,12 +162,7 @@ def _check(task: TorchTask) -> None:
                 f"tensors of {part} must hold as many examples as each other, at least one: got "
                 f"{[len(x) for x in leaves]}"
             )
-    n = len(pytree.tree_leaves(task.train)[0])
-    if task.batch_size > n:
-        raise ValueError(
-            f"batch_size of task {task.name!r} must be at most its {n} training examples, got "
-            f"{task.batch_size}"
-        )
+    batch_fits(task, len(pytree.tree_leaves(task.train)[0]))
     module = task.module(0)
     if not isinstance(module, nn.Module):
         raise TypeError(

@@ -29,22 +29,32 @@ def shapes(task: Any) -> None:
         if part != "held_out" or task.held_out is not None:
             _arrays(task, part)
     _same_examples(task)
-    if task.batch_size > examples(task.train):
-        raise ValueError(
-            f"batch_size of task {task.name!r} must be at most its {examples(task.train)} training "
-            f"examples, got {task.batch_size}"
-        )
+    batch_fits(task, examples(task.train))
     params = _parameters(task)
     _shape(task, "loss", _one(task), params)
     for name, metric in task.metrics.items():
         _shape(task, f"metrics[{name!r}]", lambda p, b, f=metric: f(p, b), params)
 
 
-def _numbers(task):
-    for name, least in (("batch_size", 1), ("steps", 1), ("evaluations", 1)):
+def counts(task: Any) -> None:
+    """Raise ValueError where a count of a task, of JAX or of torch, is no positive integer."""
+    for name in ("batch_size", "steps", "evaluations"):
         value = getattr(task, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+
+
+def batch_fits(task: Any, n: int) -> None:
+    """Raise ValueError where a batch is more than all `n` training examples."""
+    if task.batch_size > n:
+        raise ValueError(
+            f"batch_size of task {task.name!r} must be at most its {n} training examples, got "
+            f"{task.batch_size}"
+        )
+
+
+def _numbers(task):
+    counts(task)
     if task.dtype not in DTYPES:
         raise ValueError(f"dtype must be one of {', '.join(DTYPES)}; got {task.dtype!r}")
     if task.dtype == "float64" and not x64_enabled():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ._tree import cast, examples
 
-_AT_ONCE = 1024  # examples
+AT_ONCE = 1024  # examples
 
 
 def loss_of(task: Any) -> Callable[..., Any]:
@@ -40,7 +40,7 @@ def figures_of(task: Any) -> Callable[..., dict[str, Any]]:
 
     def figures(params, data, own):
         n = examples(data)
-        size = max(_AT_ONCE, task.batch_size)
+        size = max(AT_ONCE, task.batch_size)
         if n <= size:
             return on(params, data, own)
         whole = n // size

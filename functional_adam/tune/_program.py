@@ -22,8 +22,8 @@ from ._lane import Data, Lane, Runner
 from ._tree import examples
 from .trial import Trial
 
-_WINDOW = 256  # steps a call makes at most: their batches are indices on the device
-_STARTS = 16  # seeds whose initial weights are kept on the host
+WINDOW = 256  # steps a call makes at most: their batches are indices on the device
+STARTS = 16  # seeds whose initial weights are kept on the host
 
 
 class Program:
@@ -38,7 +38,7 @@ class Program:
     def __init__(self, task: Any, group: Group, lanes: int, devices: int):
         self.group = group
         self.width = lanes * devices
-        self.length = min(task.segment, _WINDOW)
+        self.length = min(task.segment, WINDOW)
         self.batches = Batches(examples(task.train), task.batch_size)
         self.evaluations = task.evaluations
         self.task_name, self.own = task.name, task.own
@@ -68,7 +68,7 @@ class Program:
                     made = self._begin(np.int32(trial.seed), own, self._data.validation)
                 lane, figures = jax.device_get(made)
                 self._starts[key] = lane, {name: float(x) for name, x in figures.items()}
-                if len(self._starts) > _STARTS:
+                if len(self._starts) > STARTS:
                     self._starts.popitem(last=False)
             return self._starts[key]
 

@@ -1,4 +1,4 @@
-"""What a trial's schedule and batches are, as plain numbers: for other engines and for checks."""
+"""A trial's schedule, batches and sizes as plain numbers: for other engines, and for checks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ._batches import Batches as Batches
+from ._check_task import batch_fits as batch_fits
+from ._check_task import counts as counts
+from ._evaluate import AT_ONCE as AT_ONCE
 from ._hyper import filled as filled
 from ._hyper import group_of as group_of
 from ._hyper import hyper_of, learning_rate
+from ._program import STARTS as STARTS
+from ._program import WINDOW as WINDOW
 from .space import Config
 
 
