@@ -46,13 +46,8 @@ class Kernel:
     def __init__(self, formula: Formula, k: Any, dtype: torch.dtype, device: torch.device):
         program = _program(formula, type(k), tuple(kind_of(x) for x in k), dtype)
         columns = 2 + len(formula.algorithm.rule.moments)
-        scalars = pack(k, 1.0, device)
-        # A compiler that fails must not fail in the middle of a step; what it warns of, already
-        # when it is imported, is its own.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._run = torch.compile(program, dynamic=True, fullgraph=True, options=OPTIONS)
-            self(scalars, [torch.zeros(SHOWN, dtype=dtype, device=device) for _ in range(columns)])
+        shown = [torch.zeros(SHOWN, dtype=dtype, device=device) for _ in range(columns)]
+        self._run = compiled(program, pack(k, 1.0, device), *shown)
 
     def __call__(self, scalars: Tensor, columns: list[Tensor]) -> None:
         """Step in place: flat parameter, gradient (only read) and moments of one length."""
@@ -62,6 +57,17 @@ class Kernel:
 def kernel(formula: Formula, k: Any, like: Tensor) -> Kernel:
     """The kernel for these, compiled at the first call; raises what the compiler raises."""
     return _kernels(formula, Kinds(k), like.dtype, like.device.type)
+
+
+def compiled(program: Callable[..., None], *shown: Tensor) -> Callable[..., None]:
+    """The program, compiled by a call with these arguments; raises what the compiler raises."""
+    # A compiler that fails must not fail in the middle of a step; what it warns of, already when
+    # it is imported, is its own.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run = torch.compile(program, dynamic=True, fullgraph=True, options=OPTIONS)
+        run(*shown)
+    return run
 
 
 def pack(k: Any, shrink: Any, device: torch.device) -> Tensor:

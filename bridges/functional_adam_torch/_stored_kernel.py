@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -24,26 +23,24 @@ class Kernel:
         # Any size would do, but the same one finds the cache on disk.
         p = torch.zeros(_compile.SHOWN // 128 * 128, dtype=form.dtype, device=device)
         shown = zeros(form, formula.algorithm, p)
-        # A compiler that fails must not fail in the middle of a step; what it warns of is its own.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._run = torch.compile(
-                program, dynamic=True, fullgraph=True, options=_compile.OPTIONS
-            )
-            at = Scalars(k, 1.0, 1.0, (0, 0), (0, 0))
-            self(at, [torch.zeros_like(p), p, *shown.values()])
+        at = Scalars(k, 1.0, 1.0, (0, 0), (0, 0))
+        columns = [torch.zeros_like(p), p, *shown.values()]
+        self._run = _compile.compiled(program, *_arguments(at, device), *columns)
 
     def __call__(self, at: Scalars, columns: list[Tensor]) -> None:
         """Step in place; columns as in `_stored.step`."""
-        device = columns[0].device
-        scalars = _compile.pack((*at.k, at.limit), at.shrink, device)
-        keys = torch.tensor([*at.moment_keys, *at.weight_keys], dtype=torch.int32, device=device)
-        self._run(scalars, keys, *columns)
+        self._run(*_arguments(at, columns[0].device), *columns)
 
 
 def kernel(formula: Formula, form: Form, k: Any, device: torch.device) -> Kernel:
     """The kernel for these, compiled at the first call; raises what the compiler raises."""
     return _kernels(formula, form, _compile.Kinds(k), device.type)
+
+
+def _arguments(at: Scalars, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scalars of the step, and the words of its random bits."""
+    keys = torch.tensor([*at.moment_keys, *at.weight_keys], dtype=torch.int32, device=device)
+    return _compile.pack((*at.k, at.limit), at.shrink, device), keys
 
 
 @functools.cache
