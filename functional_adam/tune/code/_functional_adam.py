@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._settings import Settings, heading
+from ._settings import USAGE_IN_JAX, Settings, heading, schedule_code
 
 
 def write_ours(s: Settings) -> str:
@@ -13,19 +13,17 @@ def write_ours(s: Settings) -> str:
     dialect = (
         "" if s.dialect.name.upper() == "TORCH" else f"    dialect=fa.{s.dialect.name.upper()},\n"
     )
-    rate = repr(s.learning_rate)
-    schedule = ""
-    if not s.constant:
-        schedule = (
-            "learning_rate = fa.schedules.warmup_cosine(\n"
-            f"    {s.learning_rate!r},\n"
-            f"    warmup_steps={s.warmup},\n"
-            f"    total_steps={s.steps},\n"
-            f"    start_factor={1 / max(s.warmup, 1)!r},\n"
-            f"    end_factor={s.final!r},\n"
-            ")\n"
-        )
-        rate = "learning_rate"
+    schedule, rate = schedule_code(
+        s,
+        "fa.schedules.warmup_cosine",
+        [
+            f"{s.learning_rate!r}",
+            f"warmup_steps={s.warmup}",
+            f"total_steps={s.steps}",
+            f"start_factor={1 / max(s.warmup, 1)!r}",
+            f"end_factor={s.final!r}",
+        ],
+    )
     arguments = "".join(f"    {name}={value!r},\n" for name, value in values.items())
     return "\n".join(
         [
@@ -34,9 +32,6 @@ def write_ours(s: Settings) -> str:
             *([] if s.constant else ["import functional_adam.schedules"]),
             "",
             f"{schedule}tx = fa.{s.row.name}(\n    {rate},\n{arguments}{dialect})",
-            "# state = tx.init(params)",
-            "# updates, state = tx.update(gradients, state, params)",
-            "# params = optax.apply_updates(params, updates)",
-            "",
+            *USAGE_IN_JAX,
         ]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...dialects import OPTAX, TORCH
-from ._settings import Settings, heading, ours_only
+from ._settings import USAGE_IN_JAX, Settings, heading, ours_only, schedule_code
 
 # Where both have an algorithm and these dialects agree on it up to rounding.
 _SAME = {"adam": "adam", "adamw": "adamw", "adamax": "adamax"}
@@ -18,19 +18,17 @@ def write_optax(s: Settings) -> str:
     decay = s.values.get("weight_decay", 0.0)
     if s.row.decay == "decoupled":
         values["weight_decay"] = decay
-    rate = repr(s.learning_rate)
-    schedule = ""
-    if not s.constant:
-        schedule = (
-            "learning_rate = optax.warmup_cosine_decay_schedule(\n"
-            f"    init_value={s.learning_rate / max(s.warmup, 1)!r},\n"
-            f"    peak_value={s.learning_rate!r},\n"
-            f"    warmup_steps={s.warmup},\n"
-            f"    decay_steps={s.steps},\n"
-            f"    end_value={s.final * s.learning_rate!r},\n"
-            ")\n"
-        )
-        rate = "learning_rate"
+    schedule, rate = schedule_code(
+        s,
+        "optax.warmup_cosine_decay_schedule",
+        [
+            f"init_value={s.learning_rate / max(s.warmup, 1)!r}",
+            f"peak_value={s.learning_rate!r}",
+            f"warmup_steps={s.warmup}",
+            f"decay_steps={s.steps}",
+            f"end_value={s.final * s.learning_rate!r}",
+        ],
+    )
     arguments = "".join(f", {key}={value!r}" for key, value in values.items())
     tx = f"optax.{name}({rate}{arguments})"
     if s.row.decay == "coupled" and decay:
@@ -41,10 +39,7 @@ def write_optax(s: Settings) -> str:
             "import optax",
             "",
             f"{schedule}tx = {tx}",
-            "# state = tx.init(params)",
-            "# updates, state = tx.update(gradients, state, params)",
-            "# params = optax.apply_updates(params, updates)",
-            "",
+            *USAGE_IN_JAX,
         ]
     )
 

@@ -65,6 +65,23 @@ def settings(config: Config, steps: int) -> Settings:
     )
 
 
+USAGE_IN_JAX = (
+    "# state = tx.init(params)",
+    "# updates, state = tx.update(gradients, state, params)",
+    "# params = optax.apply_updates(params, updates)",
+    "",
+)
+"""How `tx` is used: the end of the code."""
+
+
+def schedule_code(s: Settings, function: str, arguments: list[str]) -> tuple[str, str]:
+    """Code that defines the schedule, if there is one, and the learning rate's expression."""
+    if s.constant:
+        return "", repr(s.learning_rate)
+    lines = [f"learning_rate = {function}(", *(f"    {x}," for x in arguments), ")", ""]
+    return "\n".join(lines), "learning_rate"
+
+
 def heading(s: Settings) -> list[str]:
     """Comments that say what the code is, and what belongs to the task."""
     lines = [f"# Tuned by functional_adam for a run of {s.steps} steps."]
