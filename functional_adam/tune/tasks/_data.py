@@ -44,18 +44,23 @@ def characters(context: int, stride: int) -> tuple[Split, Split, Split, int]:
     The last tenth of the text is held out, the tenth before is for validation: 256 and 512 windows,
     at equal distances. Windows of training are `stride` apart and overlap.
     """
-    from pydoc_data.topics import topics
-
-    text = "\n".join(topics[name] for name in sorted(topics))
-    alphabet = {c: i for i, c in enumerate(sorted(set(text)))}
-    ids = np.array([alphabet[c] for c in text], np.int32)
+    ids, symbols = text()
     edges = [len(ids) * k // 10 for k in (0, 8, 9, 10)]
     splits = []
     for (a, b), wanted in zip(itertools.pairwise(edges), (0, 256, 512), strict=True):
         windows = np.lib.stride_tricks.sliding_window_view(ids[a:b], context + 1)
         step = len(windows) // wanted if wanted else stride
         splits.append({"ids": np.ascontiguousarray(windows[::step][: wanted or None])})
-    return (*splits, len(alphabet))
+    return (*splits, symbols)
+
+
+def text() -> tuple[np.ndarray, int]:
+    """The help texts of Python as numbers of characters, int32 (465048,), and how many differ."""
+    from pydoc_data.topics import topics
+
+    joined = "\n".join(topics[name] for name in sorted(topics))
+    alphabet = {c: i for i, c in enumerate(sorted(set(joined)))}
+    return np.array([alphabet[c] for c in joined], np.int32), len(alphabet)
 
 
 def _three(x: np.ndarray, y: np.ndarray, sizes: tuple[int, int, int]) -> tuple[Split, Split, Split]:

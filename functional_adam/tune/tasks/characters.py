@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from ..task import Task
 from . import _data
@@ -33,7 +30,6 @@ def characters(
     if width % HEADS:
         raise ValueError(f"width must be a multiple of {HEADS}, got {width}")
     train, validation, held_out, symbols = _data.characters(context, stride=16)
-    causal = np.tril(np.ones((context, context), bool))
 
     def init(key):
         keys = (jax.random.fold_in(key, i) for i in itertools.count())
@@ -41,29 +37,18 @@ def characters(
         def matrix(a, b, scale=1.0):
             return jax.random.normal(next(keys), (a, b)) * scale * a**-0.5
 
-        # The last matrix of each block starts small, so that the sum over blocks does.
         return {
             "embed": jax.random.normal(next(keys), (symbols, width)) * 0.1,
             "place": jax.random.normal(next(keys), (context, width)) * 0.1,
-            "blocks": [
-                {
-                    "qkv": matrix(width, 3 * width),
-                    "out": matrix(width, width, 0.5),
-                    "up": matrix(width, 4 * width),
-                    "down": matrix(4 * width, width, 0.5),
-                    "norms": jnp.ones((2, width)),
-                }
-                for _ in range(layers)
-            ],
+            "blocks": [net.block_init(matrix, width) for _ in range(layers)],
             "head": matrix(width, symbols, 0.5),
         }
 
     def logits(params, ids):
         h = params["embed"][ids] + params["place"]
-        for block in params["blocks"]:
-            h = h + _attention(_norm(h) * block["norms"][0], block, causal)
-            h = h + jax.nn.gelu((_norm(h) * block["norms"][1]) @ block["up"]) @ block["down"]
-        return _norm(h) @ params["head"]
+        for layer in params["blocks"]:
+            h = net.block(layer, h, HEADS)
+        return net.norm(h) @ params["head"]
 
     def loss(params, batch, key):
         ids = batch["ids"]
@@ -79,15 +64,3 @@ def characters(
         batch_size=batch_size,
         steps=steps,
     )
-
-
-def _attention(h: Any, block: Any, causal: np.ndarray) -> Any:
-    n, length, width = h.shape
-    q, k, v = jnp.moveaxis((h @ block["qkv"]).reshape(n, length, 3, HEADS, -1), 2, 0)
-    scores = jnp.einsum("nqhd,nkhd->nhqk", q, k) * (width // HEADS) ** -0.5
-    weights = jax.nn.softmax(jnp.where(causal, scores, jnp.finfo(scores.dtype).min))
-    return jnp.einsum("nhqk,nkhd->nqhd", weights, v).reshape(h.shape) @ block["out"]
-
-
-def _norm(h: Any) -> Any:
-    return h * jax.lax.rsqrt(jnp.mean(h**2, -1, keepdims=True) + 1e-6)
