@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 import sys
 import warnings
-from pathlib import Path
 
 import distributed_worker as worker
 import torch
 from client_cases import assert_same, is_exact, label, ours, theirs
-
-# Far beyond what the pair needs on a busy machine; it is there so that nothing waits for ever.
-PATIENCE = 300
+from processes import reports
 
 
 def _run_pair(folder):
-    """Start both processes, wait for them, and return what each reports."""
-    tests = Path(__file__).parent
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tests), *sys.path]),
-        "JAX_PLATFORMS": "cpu",
-        "OMP_NUM_THREADS": "1",
-        # Else gloo looks for the machine's name on the network.
-        "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo",
-    }
-    ranks = range(worker.PROCESSES)
-    processes = []
-    try:
-        for rank in ranks:
-            with (folder / f"log-{rank}").open("wb") as log:
-                processes.append(
-                    subprocess.Popen(
-                        [sys.executable, worker.__file__, str(rank), str(folder)],
-                        cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT,
-                    )
-                )  # fmt: skip
-        codes = [process.wait(timeout=PATIENCE) for process in processes]
-    except subprocess.TimeoutExpired:
-        codes = [f"no end within {PATIENCE} s"]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    logs = [(folder / f"log-{rank}").read_text()[-3000:] for rank in ranks]
-    assert codes == [0] * worker.PROCESSES, "\n".join([f"exit codes {codes}", *logs])
-    return [json.loads((folder / f"report-{rank}.json").read_text()) for rank in ranks]
+    # Else gloo looks for the machine's name on the network.
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    return reports(worker, folder=folder, OMP_NUM_THREADS="1", GLOO_SOCKET_IFNAME=loopback)
 
 
 def _restored(make, saved):

@@ -3,12 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,12 +14,10 @@ import sharding_worker as worker
 from cases import assert_equal
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
+from processes import free_port, reports
 from sharding_cases import SPECS, TYPES, WHOLE
 
 import functional_adam as fa
-
-# Far beyond what the pair needs on a busy machine; it is there so that nothing waits for ever.
-PATIENCE = 300
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs eight (virtual) devices")
 
@@ -106,37 +98,8 @@ def test_into_optax_on_another_mesh(tmp_path):
 
 
 def _run_pair(folder):
-    """Start both processes, wait for them, and return what each reports."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
-        "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={worker.DEVICES}",
-    }
-    ranks = range(worker.PROCESSES)
-    processes = []
-    try:
-        for rank in ranks:
-            with (folder / f"log-{rank}").open("wb") as log:
-                processes.append(
-                    subprocess.Popen(
-                        [sys.executable, worker.__file__, str(rank), str(port), str(folder)],
-                        env=environment, stdout=log, stderr=subprocess.STDOUT,
-                    )
-                )  # fmt: skip
-        codes = [process.wait(timeout=PATIENCE) for process in processes]
-    except subprocess.TimeoutExpired:
-        codes = [f"no end within {PATIENCE} s"]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-    logs = [(folder / f"log-{rank}").read_text()[-3000:] for rank in ranks]
-    assert codes == [0] * worker.PROCESSES, "\n".join([f"exit codes {codes}", *logs])
-    return [json.loads((folder / f"report-{rank}.json").read_text()) for rank in ranks]
+    flags = f"--xla_force_host_platform_device_count={worker.DEVICES}"
+    return reports(worker, free_port(), folder=folder, XLA_FLAGS=flags)
 
 
 def test_two_processes(tmp_path):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import tune_worker
+from processes import free_port, reports
 from tune_tasks import STEPS, by_torch, tiny, trials
 
 from functional_adam.tune import Execution, Paused, StopRule, held_out, population, traces
@@ -198,26 +194,10 @@ def test_progress_is_told(task, some, trained):
     assert {p.lanes for p in seen} <= {1, 2, 3, 4}
 
 
-def test_two_hosts_share_the_trials(trained):
+def test_two_hosts_share_the_trials(trained, tmp_path):
     """Eight virtual devices in two processes: both know all outcomes, those of one process."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    root = Path(__file__).parent.parent
-    command = [sys.executable, str(root / "tests" / "tune_worker.py")]
-    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
-    environment["FUNCTIONAL_ADAM_CACHE"] = "off"
-    hosts = [
-        subprocess.Popen(
-            [*command, str(rank), port], env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    answers = [host.communicate(timeout=240) for host in hosts]
-    for host, (_, errors) in zip(hosts, answers, strict=True):
-        assert host.returncode == 0, errors
-    first, second = (json.loads(out.splitlines()[-1]) for out, _ in answers)
+    flags = f"--xla_force_host_platform_device_count={tune_worker.DEVICES}"
+    first, second = reports(tune_worker, free_port(), folder=tmp_path, XLA_FLAGS=flags)
     assert first == second
     for (rate, curve), known in zip(first, trained, strict=True):
         assert rate == known.trial.config["learning_rate"]
