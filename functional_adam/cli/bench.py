@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ._needs import need
-from ._output import STDOUT, check_writable, write
+from ._output import STDOUT, check_writable, fail, write
 
 
 def bench(
@@ -53,8 +53,7 @@ def bench(
     """
     check_writable(json, markdown, plot)
     if plot == STDOUT:
-        typer.echo("--plot - : a picture needs a file", err=True)
-        raise typer.Exit(2)
+        fail("--plot - : a picture needs a file")
     try:
         if precision:
             _precision(parameters, rounds, seeds, steps, only or [], json, markdown, plot)
@@ -121,8 +120,7 @@ def _precision(
     plot: Path | None,
 ) -> None:
     if plot is not None:
-        typer.echo("--plot is of steps: leave --precision out", err=True)
-        raise typer.Exit(2)
+        fail("--plot is of steps: leave --precision out")
     need("sklearn")
     from ._precision.measure import rows_of
     from ._precision.report import as_json, as_lines, as_markdown
@@ -144,6 +142,5 @@ def _chosen(option: str, parts: list[str] | None, names: list[str]) -> list[str]
     """Names that contain one of the parts; all where there are no parts."""
     found = [name for name in names if not parts or any(part in name for part in parts)]
     if not found:
-        typer.echo(f"{option} {' '.join(parts or [])}: there are {names}", err=True)
-        raise typer.Exit(2)
+        fail(f"{option} {' '.join(parts or [])}: there are {names}")
     return found

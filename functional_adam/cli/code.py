@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from ._output import STDOUT, check_writable, write
+from ._output import STDOUT, check_writable, fail, write
 
 
 def code(
@@ -26,18 +26,13 @@ def code(
     from functional_adam.tune.code import WRITERS
 
     if framework not in WRITERS:
-        _fail(f"--for {framework}: must be one of {', '.join(WRITERS)}", 2)
+        fail(f"--for {framework}: must be one of {', '.join(WRITERS)}", 2)
     try:
         study = Study.load(folder)
     except (ValueError, OSError) as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     try:
         text = study.best.as_code(framework)  # pyright: ignore[reportArgumentType]
     except ValueError as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
     write(out, lambda: text)
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(status)

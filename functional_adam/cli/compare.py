@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from ._needs import need
-from ._output import STDOUT, check_writable, write
+from ._output import STDOUT, UsageError, check_writable, fail, write
 
 ALL = "auto,random,quasi,halving,fan_box,ladder,tpe"
 
@@ -44,19 +44,19 @@ def compare(
     if "tpe" in names or "gp" in names:
         need("optuna")
     from ._tune.comparing import as_json, as_lines, as_markdown, compared
-    from ._tune.tasks import UsageError, prepared
+    from ._tune.tasks import prepared
 
     try:
         sizes = [float(b) for b in budgets.split(",") if b]
     except ValueError:
-        _fail(f"--budgets {budgets}: must be numbers with commas between", 2)
+        fail(f"--budgets {budgets}: must be numbers with commas between", 2)
     try:
         prepared_task, space = prepared(task, None, steps, search or [])
         cells = compared(prepared_task, space, names, sizes, repeats, seed, out)
     except UsageError as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     except (ValueError, TypeError, ImportError) as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: the same command with --out {out} goes on", err=True)
         raise typer.Exit(130) from None
@@ -64,8 +64,3 @@ def compare(
         typer.echo("\n".join(as_lines(cells)))
     write(json, lambda: as_json(cells))
     write(markdown, lambda: as_markdown(cells))
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(status)

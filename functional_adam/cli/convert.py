@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ._needs import need
+from ._output import UsageError, fail
 
 if TYPE_CHECKING:
     from ._convert.choices import Choices
@@ -66,8 +67,6 @@ def convert(
     formats = _format(source, "SOURCE"), _format(target, "TARGET")
     need(*dict.fromkeys(package for each in formats for package in NEEDS[each]))
     _check_paths(source, target, force)
-    from ._convert.choices import UsageError
-
     given = dict(
         algorithm=algorithm,
         structure=structure,
@@ -78,9 +77,9 @@ def convert(
         choices = _choices(names, transpose or [], option or [], given)
         _convert(source, target, formats, choices, force)
     except UsageError as error:
-        _fail(str(error), 2)
+        fail(str(error), 2)
     except (ValueError, TypeError, OSError) as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: {target} is as it was", err=True)
         raise typer.Exit(130) from None
@@ -89,7 +88,7 @@ def convert(
 def _format(path: Path, what: str) -> str:
     found = "orbax" if path.is_dir() else FORMATS.get(path.suffix)
     if found is None:
-        _fail(
+        fail(
             f"{what} {path}: must end in {' '.join(ending for ending in FORMATS if ending)}, or "
             "in nothing for an orbax directory",
             2,
@@ -100,13 +99,13 @@ def _format(path: Path, what: str) -> str:
 def _check_paths(source: Path, target: Path, force: bool) -> None:
     """Refuse before the work."""
     if not source.exists():
-        _fail(f"SOURCE {source}: there is no such file", 2)
+        fail(f"SOURCE {source}: there is no such file", 2)
     if target.exists() and source.samefile(target):
-        _fail(f"TARGET {target} is SOURCE", 2)
+        fail(f"TARGET {target} is SOURCE", 2)
     if target.exists() and not force:
-        _fail(f"TARGET {target} exists: --force replaces it", 2)
+        fail(f"TARGET {target} exists: --force replaces it", 2)
     if not target.absolute().parent.is_dir():
-        _fail(f"TARGET {target}: its folder does not exist", 2)
+        fail(f"TARGET {target}: its folder does not exist", 2)
 
 
 def _choices(
@@ -167,7 +166,7 @@ def _laid_out(record: Any, choices: Choices, *, in_torch: bool) -> Any:
 
     from functional_adam_torch.record import permuted
 
-    from ._convert.choices import UsageError, permutations
+    from ._convert.choices import permutations
 
     if not choices.transpose:
         return record
@@ -185,8 +184,3 @@ def _summary(record: Any) -> str:
     span = f"step {counts[0]}" + (f" to {counts[-1]}" if len(counts) > 1 else "")
     algorithms = ", ".join(dict.fromkeys(group.algorithm for group in record.groups))
     return f"{len(record.leaves)} parameters, {algorithms}, {span}"
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(status)

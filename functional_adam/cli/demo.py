@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ._needs import need
+from ._output import fail
 
 if TYPE_CHECKING:
     from ._demo.compare import Comparison
@@ -54,20 +55,20 @@ def _names(wanted: list[str]) -> list[str]:
 
     for name in wanted:
         if name not in ALGORITHMS:
-            _fail(f"--optimizer {name}: unknown; there are {', '.join(ALGORITHMS)}")
+            fail(f"--optimizer {name}: unknown; there are {', '.join(ALGORITHMS)}")
     return list(dict.fromkeys(wanted))
 
 
 def _check_dtype(dtype: str) -> None:
     if dtype in HALF:
-        _fail(
+        fail(
             f"--dtype {dtype}: there is no parity to show. torch.optim keeps its moments in the "
             f"parameters' dtype, functional_adam in float32, where they do not underflow: the "
             f"numbers differ on purpose. Use float32; to train in {dtype}, keep float32 "
             "parameters and cast them in the forward pass"
         )
     if dtype not in DTYPES:
-        _fail(f"--dtype {dtype}: must be one of {', '.join(DTYPES)}")
+        fail(f"--dtype {dtype}: must be one of {', '.join(DTYPES)}")
 
 
 def _prepare(out: Path) -> None:
@@ -76,7 +77,7 @@ def _prepare(out: Path) -> None:
     try:
         prepare(out)
     except OSError as error:
-        _fail(f"--out {out}: cannot write there: {error}")
+        fail(f"--out {out}: cannot write there: {error}")
 
 
 def _train(names: list[str], steps: int, dtype: str, seed: int) -> list[Comparison]:
@@ -120,15 +121,10 @@ def _show_and_keep(comparisons: list[Comparison], dtype: str, seed: int, out: Pa
             write(out / name, content)
             typer.echo(f"written: {out / name}")
     except OSError as error:
-        _fail(f"--out {out}: cannot write there: {error}")
+        fail(f"--out {out}: cannot write there: {error}")
 
 
 def _failures(comparisons: list[Comparison]) -> list[str]:
     from ._demo.verdict import broken
 
     return [line for comparison in comparisons for line in broken(comparison)]
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(2)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json as json_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._output import STDOUT, fail, write
+
 if TYPE_CHECKING:
     from functional_adam import Explanation
-
-STDOUT = Path("-")
 
 
 def explain(
@@ -36,13 +36,12 @@ def explain(
     try:
         explanation = _explain(a, b or "torch", algorithm, steps, weight_decay)
     except ValueError as error:
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     if json != STDOUT:
         _print(explanation)
-    if json is not None:
-        _write(json, json_.dumps(explanation.as_dict(), indent=2) + "\n")
+    write(json, lambda: json_.dumps(explanation.as_dict(), indent=2) + "\n")
 
 
 def _list() -> None:
@@ -67,18 +66,3 @@ def _print(explanation: Explanation) -> None:
     for line in str(explanation).splitlines():
         bold = line and not line.startswith(" ")
         console.print(Text(line, style="bold" if bold else ""))
-
-
-def _write(path: Path, text: str) -> None:
-    if path == STDOUT:
-        typer.echo(text, nl=False)
-        return
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        _fail(f"cannot write {path}: {error.strerror}")
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._needs import need
-from ._output import STDOUT, check_writable, write
+from ._output import STDOUT, check_writable, fail, write
 
 if TYPE_CHECKING:
     from ._parity.measure import Sizes, Table
@@ -60,8 +60,7 @@ def parity(
     bounds, 1 one is beyond, 2 wrong usage, 130 interrupted.
     """
     if against and not forgetting:
-        typer.echo("--against goes with --forgetting", err=True)
-        raise typer.Exit(2)
+        fail("--against goes with --forgetting")
     if forgetting:
         _forgetting(against or [], json=json, markdown=markdown)
         return
@@ -86,8 +85,7 @@ def _rows(only: list[str], *, dialects: bool) -> list[Row]:
 
     rows = [row for row in select(every_row(), only) if row.in_dialect or not dialects]
     if not rows:
-        typer.echo(f"--only {' '.join(only)}: no such row; see --list", err=True)
-        raise typer.Exit(2)
+        fail(f"--only {' '.join(only)}: no such row; see --list")
     return rows
 
 
@@ -148,8 +146,7 @@ def _forgetting(against: list[str], *, json: Path | None, markdown: Path | None)
         try:
             peers.append(peer(spec))
         except ValueError as error:
-            typer.echo(f"--against {spec}: {error}", err=True)
-            raise typer.Exit(2) from None
+            fail(f"--against {spec}: {error}")
     try:
         results = measure(ours() + peers, lambda name: typer.echo(f"measured: {name}", err=True))
     except KeyboardInterrupt:

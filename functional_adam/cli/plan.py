@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from ._output import STDOUT, check_writable, write
+from ._output import STDOUT, check_writable, fail, write
 
 _LETTERS = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
@@ -57,13 +57,13 @@ def plan(
     counts, names = devices or [8, 256, 4096], sharding or ["replicated", "zero1", "fsdp"]
     for name in names:
         if name not in SHARDINGS:
-            _fail(f"--sharding {name}: there are {', '.join(SHARDINGS)}")
+            fail(f"--sharding {name}: there are {', '.join(SHARDINGS)}")
     for count in counts:
         if count % tensor_parallel:
-            _fail(f"--tensor-parallel {tensor_parallel} does not divide --devices {count}")
+            fail(f"--tensor-parallel {tensor_parallel} does not divide --devices {count}")
     chosen = [s for s in SUBJECTS if not only or any(part in s.name for part in only)]
     if not chosen:
-        _fail(f"--only {' '.join(only or [])}: there are {[s.name for s in SUBJECTS]}")
+        fail(f"--only {' '.join(only or [])}: there are {[s.name for s in SUBJECTS]}")
     found = list(rows(sizes, counts, names, tensor_parallel, chosen))
     settings = dict(tensor_parallel=tensor_parallel, memory_gb=memory)
     if STDOUT not in (json, markdown):
@@ -81,10 +81,5 @@ def _amount(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 1 <= value < math.inf:
-        _fail(f"--params {text}: a number >= 1 such as 70e9, 70B or 350M")
+        fail(f"--params {text}: a number >= 1 such as 70e9, 70B or 350M")
     return value
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(2)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ._needs import need
+from ._output import fail
 
 
 def report(
@@ -26,8 +27,7 @@ def report(
     try:
         path = Study.load(folder).report(out)
     except (ValueError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+        fail(str(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     typer.echo(f"written: {path}")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ._needs import need
-from ._output import STDOUT, check_writable, write
+from ._output import STDOUT, check_writable, fail, write
 
 STEPS = 10_000
 
@@ -36,8 +36,7 @@ def schedules(
 
     wanted = names(only or [])
     if not wanted:
-        typer.echo(f"--only {' '.join(only or [])}: no such scheduler", err=True)
-        raise typer.Exit(2)
+        fail(f"--only {' '.join(only or [])}: no such scheduler")
     try:
         with on_the_host():
             lines = list(measure(wanted, steps))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from ._needs import need
-from ._output import STDOUT, check_writable, write
+from ._output import STDOUT, UsageError, check_writable, fail, write
 
 BUDGET = 48.0
 
@@ -61,7 +61,7 @@ def tune(
     finished is in the log; the same command goes on).
     """
     if budget is not None and seconds is not None:
-        _fail("--budget and --seconds: give one of them")
+        fail("--budget and --seconds: give one of them")
     if seconds is None and budget is None:
         budget = BUDGET
     if workers > 1 or storage is not None:
@@ -103,7 +103,7 @@ def _here(
     from functional_adam.tune import tune as tune_
 
     from ._tune.course import shown
-    from ._tune.tasks import UsageError, prepared
+    from ._tune.tasks import prepared
 
     try:
         task, space = prepared(name, arguments.pop("dtype"), steps, search)
@@ -118,9 +118,9 @@ def _here(
                 **arguments,
             )
     except UsageError as error:
-        _fail(str(error))
+        fail(str(error))
     except (ValueError, TypeError, ImportError) as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
 
 
 def _probe(name: str, study: Any, dtype: str | None, steps: int | None) -> None:
@@ -153,14 +153,14 @@ def _in_processes(
     from functional_adam.tune import Study
 
     from ._tune.processes import run_all
-    from ._tune.tasks import UsageError, prepared
+    from ._tune.tasks import prepared
 
     try:
         prepared(name, arguments["dtype"], steps, search)
     except UsageError as error:
-        _fail(str(error))
+        fail(str(error))
     except (ValueError, TypeError, ImportError) as error:
-        _fail(str(error), 1)
+        fail(str(error), 1)
     options = dict(**arguments, steps=steps, out=out, storage=storage or str(out / "journal.log"))
     command = [name, "--part-of", str(workers)]
     for key, value in options.items():
@@ -181,9 +181,4 @@ def _folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _fail(f"--out {out}: cannot write there: {error.strerror}")
-
-
-def _fail(message: str, status: int = 2) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(status)
+        fail(f"--out {out}: cannot write there: {error.strerror}")

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-
-class UsageError(Exception):
-    """An option that makes no sense: exit status 2."""
+from .._output import UsageError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,8 +24,9 @@ from functional_adam_torch import _in_jax
 from functional_adam_torch.record import Group, Leaf, Record
 from functional_adam_torch.state_entries import from_moments, other_algorithm
 
+from .._output import UsageError
 from . import as_optax, metadata
-from .choices import Choices, UsageError, at_key
+from .choices import Choices, at_key
 
 KEY = "functional_adam"
 PARAMS, STATE = ("params", "model"), ("state", "opt_state", "optimizer")

@@ -8,11 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .._output import UsageError
+
 DTYPES = ("float32", "bfloat16", "float16", "float64")
-
-
-class UsageError(ValueError):
-    """Something on the command line is wrong."""
 
 
 def prepared(name: str, dtype: str | None, steps: int | None, search: list[str]) -> Any:
