@@ -426,3 +426,15 @@ def test_seeds_of_search_and_confirmation_differ():
     plan = Plan(48, STEPS, 0)
     assert len(set(plan.seeds)) == 5
     assert not set(plan.seeds) & set(Plan(48, STEPS, 1).seeds)
+
+
+def test_a_choice_does_not_depend_on_which_training_ended_first(tmp_path):
+    study = run(out=tmp_path / "here")
+    lines = (tmp_path / "here" / "study.jsonl").read_text().splitlines(keepends=True)
+    held = [line for line in lines if '"kind":"held_out"' in line]
+    assert len(held) > 2
+    (tmp_path / "there").mkdir()
+    other = [line for line in lines if line not in held]
+    for order in (held, held[::-1], held[1:] + held[:1], held[2:] + held[:2]):
+        (tmp_path / "there" / "study.jsonl").write_text("".join(other + order))
+        assert Study.load(tmp_path / "there").best == study.best

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,20 @@ def open_storage(storage: str, name: str) -> tuple[Any, int]:
         with contextlib.suppress(optuna.exceptions.DuplicatedStudyError):
             opened.create_new_study([optuna.study.StudyDirection.MINIMIZE], name)
         return opened, opened.get_study_id_from_name(name)
+
+
+def alone(storage: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """What keeps other processes out while an entry changes its state.
+
+    Servers and journals do so themselves. SQLite reads without a lock: two processes could both
+    find an entry waiting, and both have it.
+    """
+    from sqlalchemy.engine import make_url
+
+    url = make_url(storage) if "://" in storage else None
+    if url is None or url.get_backend_name() != "sqlite" or not url.database:
+        return contextlib.nullcontext
+    return functools.partial(locked, Path(f"{url.database}.lock"))
 
 
 def _database(url: str) -> Any:

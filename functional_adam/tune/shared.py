@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ._storage import open_storage
+from ._storage import alone, open_storage
 from ._worker import identity, runs, same_machine
 from .jobs import Job
 from .log import Log
@@ -53,6 +53,7 @@ class SharedWork(Work):
     ):
         super().__init__(engine, log, same_start=same_start)
         self._storage, self._study = open_storage(storage, name)
+        self._alone = alone(storage)
         self._workers, self._lease = workers, lease
         self._me = identity()
         self._heard: dict[str, tuple[Any, float]] = {}
@@ -207,7 +208,8 @@ class SharedWork(Work):
 
     def _set(self, entry: int, state: Any) -> bool:
         try:
-            return self._storage.set_trial_state_values(entry, state)
+            with self._alone():
+                return self._storage.set_trial_state_values(entry, state)
         except _finished_error():
             return False
 

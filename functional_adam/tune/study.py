@@ -191,7 +191,7 @@ class Study:
             for r in self.log.records
             if r["kind"] == "held_out" and r["config"] == config
         ]
-        return sum(losses) / len(losses) if losses else None
+        return math.fsum(losses) / len(losses) if losses else None
 
     @property
     def warnings(self) -> list[str]:
