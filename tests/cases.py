@@ -72,15 +72,6 @@ CASES = [
     _case("amsgradw", weight_decay=0.1, base_learning_rate=0.1, eps_root=1e-8, dialect=MIXED),
 ]
 
-# One row for each formula, and adamw for what decoupled decay adds to any of them.
-RULES = [
-    case
-    for case in CASES
-    if case.name in ("adam", "adamw", "amsgrad", "nadam", "radam", "adamax")
-    or case.name in ("adam-nesterov", "radam-nesterov")
-    or "MIXED" in case.name
-]
-
 # What changes the state or the rule: enough for the laws that only see its structure.
 SHORT = [case for case in CASES if "-" not in case.name]
 
