@@ -119,3 +119,17 @@ def test_names_are_told_apart():
     names = [subject.name for subject in SUBJECTS]
     assert len(set(names)) == len(names)
     assert {subject.ours for subject in SUBJECTS if subject.name.startswith("ours")} == {True}
+
+
+def test_the_table_of_precision():
+    """Bytes are those of the arrays: one for each moment, 16 bits for the weight, and scales."""
+    small = ["--parameters", "192000", "--rounds", "3", "--seeds", "0"]
+    row = ["--only", "16 bits + int8", "--json", "-"]
+    run = CliRunner().invoke(app, ["bench", "--precision", *row, *small])
+    assert run.exit_code == 0, run.output
+    rows = json.loads(run.stdout)["rows"]
+    assert list(rows) == ["16 bits + int8", "16 bits + int8, float16"]
+    for found in rows.values():
+        assert 4 < found["bytes"] < 4.05
+        assert found["temporary"] < 4
+        assert found["time"] > 0

@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 
-from .cost import memory, times
+from .cost import costs
 from .subjects import REFERENCE, Subject
 from .tasks import characters, digits
 from .train import final_loss
@@ -21,10 +21,7 @@ def rows_of(
     done: Callable[[str], None],
 ) -> dict[str, dict[str, float]]:
     """Figures by subject and column; `seeds` training runs of each task."""
-    rows = {subject.name: memory(subject, parameters) for subject in chosen}
-    found = times(chosen, parameters, rounds, lambda name: done(f"timed: {name}"))
-    for name, ratio in found.items():
-        rows[name]["time"] = ratio
+    rows = costs(chosen, parameters, rounds, lambda name: done(f"timed: {name}"))
     for name, losses in _losses(chosen, seeds, steps, done).items():
         rows[name] |= losses
     return rows
