@@ -82,6 +82,7 @@ def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
     v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
+    m, v = ops.kept(m, v)
     divisor = denominator(ops, v, k)
     if k.neg_step_g is not None:
         u = ops.addcdiv_(u, g, divisor, k.neg_step_g)
