@@ -166,7 +166,7 @@ def adam(
         moments: how `mu` and `nu` are stored: "float32", "bfloat16" (4 bytes a parameter for both)
             or "int8" (2.02 bytes; leaves under 4096 elements, or whose last axis has no divisor
             from 16 to 128, stay float32), rounded so that they still forget; or a pair of `Codec`.
-            A step never exceeds `update_bound`. Vmapped replicas round alike unless the `seed` in
+            A step is taken from them as stored, and never exceeds `update_bound`. Vmapped replicas round alike unless the `seed` in
             their states differs: `optax.tree.set(state, seed=...)`.
         mu_dtype: dtype `mu` is kept in, rounded to nearest; None: the parameter's, at least
             float32.
