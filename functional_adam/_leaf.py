@@ -113,7 +113,7 @@ def update_leaf(leaf, k, shrink, g, p, moments):
     return tuple(lax.complex(re, im) for re, im in zip(*parts, strict=True))
 
 
-def update_real(leaf, k, shrink, g, p, moments, ops=_ops):
+def update_real(leaf, k, shrink, g, p, moments, ops: Any = _ops):
     """Update one leaf of real numbers, or by modulus, by these primitives; as `update_leaf`."""
     dtype = jnp.promote_types(jnp.float32, jnp.finfo(leaf.dtype).dtype)
     pair = jnp.promote_types(dtype, jnp.complex64)
