@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test notebooks lint setup clean
 
 demo: $(INSTALLED)
 	$(PY) -m functional_adam.cli demo --out build/demo
@@ -14,6 +14,10 @@ test: $(INSTALLED)
 	$(PY) -m ruff check .
 	$(PY) -m pyright
 	$(PY) -m pytest -n 2
+
+# Executes the notebooks and saves their outputs in place; the tests compare with these.
+notebooks: $(INSTALLED)
+	$(PY) tests/run_notebooks.py
 
 lint: $(INSTALLED)
 	$(PY) -m ruff format .
