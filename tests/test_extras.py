@@ -17,7 +17,8 @@ CALLS = [
     ("import functional_adam_torch", "torch", "torch"),
     ("fa.schedules.plot(fa.schedules.constant(1.0), 3)", "matplotlib", "cli"),
     ("from functional_adam.tune import rich_progress\nwith rich_progress(): pass", "rich", "cli"),
-    ("from functional_adam.tune import optuna_sampler\nnext(optuna_sampler(print)(None, None, None))", "optuna", "tune"),
+    ("from functional_adam.tune import optuna_sampler\nnext(optuna_sampler(print)(0, 0, 0))",
+     "optuna", "tune"),
     ("from functional_adam.tune.strategies import strategy_named\nstrategy_named('tpe')",
      "optuna", "tune"),
     ("from functional_adam.tune import export\nexport.frame(None)",
@@ -30,7 +31,7 @@ def test_each_missing_extra_names_itself():
         import sys
 
         class Without:
-            """A finder that does not find one package, as if it were not installed."""
+            # A finder that does not find one package, as if it were not installed.
 
             absent = None
 
