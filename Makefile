@@ -3,8 +3,9 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
+CONSTRAINTS ?= .ci/constraints.txt
 
-.PHONY: demo test notebooks lint setup clean
+.PHONY: demo test notebooks docs lint setup clean
 
 demo: $(INSTALLED)
 	$(PY) -m functional_adam.cli demo --out build/demo
@@ -24,11 +25,19 @@ lint: $(INSTALLED)
 	$(PY) -m ruff check --fix .
 	$(PY) -m pyright
 
+docs: $(INSTALLED) .venv/.docs
+	$(PY) -m mkdocs build --quiet --strict --config-file .docs/mkdocs.yml
+	@echo build/docs/index.html
+
+.venv/.docs: $(INSTALLED)
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[docs]'
+	touch .venv/.docs
+
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml .ci/constraints.txt Makefile
+$(INSTALLED): pyproject.toml $(CONSTRAINTS) Makefile
 	"$(PYTHON)" -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --constraint .ci/constraints.txt --editable '.[test]'
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test]'
 	touch $(INSTALLED)
 
 clean:

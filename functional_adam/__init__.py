@@ -1,5 +1,6 @@
 """One definition of every Adam, as a pure function: the same numbers in JAX and in PyTorch."""
 
+from . import schedules as schedules
 from ._codecs import Codec as Codec
 from ._codecs import Moments as Moments
 from ._codecs import bfloat16_codec as bfloat16_codec

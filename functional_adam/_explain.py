@@ -167,6 +167,11 @@ def explain(
 
     Raises:
         ValueError: an unknown name, no gradients, or `params` without `gradients`.
+
+    Examples:
+        >>> found = fa.explain("torch", "keras", algorithm="adam")
+        >>> "eps" in str(found)
+        True
     """
     a, b = _dialect(a), _dialect(b)
     if algorithm not in ALGORITHMS:

@@ -93,6 +93,10 @@ def two_float(value: Any) -> TwoFloat:
 
     Returns:
         `TwoFloat` of the same shape.
+
+    Examples:
+        >>> bool(fa.two_float(0.999).lo != 0)  # what a float32 has lost of it
+        True
     """
     double = np.asarray(value, np.float64)
     high = double.astype(np.float32)
@@ -107,6 +111,11 @@ def one_minus(value: Any) -> TwoFloat:
 
     Returns:
         `TwoFloat` of the same shape, exact for a float32 `value`.
+
+    Examples:
+        >>> b2 = fa.one_minus(1e-6)
+        >>> float(b2.hi), bool(b2.lo != 0)
+        (0.9999989867210388, True)
     """
     return 1 - as_two_float(value)
 

@@ -63,6 +63,10 @@ def update_bound(b1: Any, b2: Any, t: Any) -> jax.Array:
 
     Returns:
         float32 of the shape of t; infinite where b2 = 0 and b1 > 0 from the second step on.
+
+    Examples:
+        >>> fa.update_bound(0.9, 0.999, jnp.array([1, 100_000])).round(2)
+        Array([1.  , 7.27], dtype=float32)
     """
     b1, b2 = (
         _check.number(name, b) if isinstance(b, int | float) else b
@@ -85,6 +89,12 @@ def clip_by_update_bound(
     Args:
         b1, b2: those of the Adam before it.
         scale: of the directions that it is given, a number.
+
+    Examples:
+        >>> tx = fa.clip_by_update_bound()  # the first direction of any Adam is within 1
+        >>> updates, state = tx.update(jnp.array([0.5, -3.0]), tx.init(None))
+        >>> updates.round(4)
+        Array([ 0.5, -1. ], dtype=float32)
     """
     b1, b2 = _check.number("b1", b1), _check.number("b2", b2)
 

@@ -166,6 +166,12 @@ def pack(params: Any, *, by: Any = None, small: int | None = SMALL) -> tuple[Pac
     Raises:
         TypeError: params is packed already, or has a leaf that is no array.
         ValueError: `small` is below 1, or `by` has another structure.
+
+    Examples:
+        >>> params = {"w": jnp.ones((2, 3)), "b": jnp.zeros(2)}
+        >>> packed, unpack = fa.pack(params)
+        >>> len(jax.tree.leaves(packed)), unpack(packed)["w"].shape
+        (1, (2, 3))
     """
     if small is not None and (isinstance(small, bool) or small < 1):
         raise ValueError(f"small must be None or at least 1, got {small!r}")

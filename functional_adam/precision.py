@@ -67,6 +67,16 @@ def with_master(
 
     Reference: Micikevicius et al. 2018, section 3.1, https://arxiv.org/abs/1710.03740; random
     rounding: Gupta et al. 2015, section 3, https://arxiv.org/abs/1502.02551.
+
+    Examples:
+        >>> tx = fa.with_master(fa.adam(1e-3))
+        >>> params = jnp.ones(2, jnp.bfloat16)
+        >>> updates, state = tx.update(jnp.ones(2, jnp.bfloat16), tx.init(params), params)
+        >>> params = optax.apply_updates(params, updates)
+        >>> params
+        Array([1, 1], dtype=bfloat16)
+        >>> [round(float(w), 5) for w in fa.master_params(params, state)]
+        [0.999, 0.999]
     """
     if bits not in (32, 24, 16):
         raise ValueError(f"bits must be 32, 24 or 16, got {bits!r}")
@@ -111,7 +121,13 @@ def with_master(
 
 
 def master_params(params: Any, state: MasterState) -> Any:
-    """Float32 weights of `params` under `with_master`, for evaluation and checkpoints."""
+    """Float32 weights of `params` under `with_master`, for evaluation and checkpoints.
+
+    Examples:
+        >>> params = jnp.ones(2, jnp.bfloat16)
+        >>> fa.master_params(params, fa.with_master(fa.adam(1e-3)).init(params))
+        Array([1., 1.], dtype=float32)
+    """
     if not isinstance(state, MasterState):
         raise TypeError(
             f"master_params needs the MasterState of with_master, got {type(state).__name__}: "

@@ -68,6 +68,13 @@ def zero1(
 
     Reference: Rajbhandari et al. 2020, section 5.1 (P_os), https://arxiv.org/abs/1910.02054;
     by sharding annotations: Xu et al. 2020, https://arxiv.org/abs/2004.13336.
+
+    Examples:
+        >>> mesh = jax.make_mesh((jax.device_count(),), ("data",))
+        >>> tx = fa.zero1(fa.adam(1e-3), mesh)
+        >>> params = jax.device_put(jnp.zeros((512, 64)), jax.NamedSharding(mesh, jax.P()))
+        >>> fa.abstract_state(tx, params).mu.sharding.spec[0]
+        'data'
     """
     axes = _axes(mesh, axis)
     inner = optax.with_extra_args_support(inner)
@@ -133,6 +140,10 @@ def abstract_state(tx: optax.GradientTransformation, params: Any) -> Any:
 
     Raises:
         ValueError: a parameter has no sharding.
+
+    Examples:
+        >>> fa.abstract_state(fa.adam(1e-3), jnp.zeros((2, 3))).mu.shape
+        (2, 3)
     """
     where = {}
     for path, p in jax.tree_util.tree_flatten_with_path(params)[0]:
@@ -165,6 +176,11 @@ def collectives(compiled: Any) -> Counter[str]:
 
     Returns:
         How many of each the program holds; one inside a loop counts once.
+
+    Examples:
+        >>> step = jax.jit(lambda x: x + 1).lower(jnp.zeros(2)).compile()
+        >>> fa.collectives(step)
+        Counter()
     """
     text = compiled if isinstance(compiled, str) else compiled.as_text()
     return Counter(re.findall(rf"\s({'|'.join(_COLLECTIVES)})(?:-start)?\(", text))

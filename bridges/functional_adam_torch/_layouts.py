@@ -30,6 +30,10 @@ def jax_layout(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
     Returns:
         Name, as in ``model.named_parameters()``, -> permutation, for `to_jax` and `to_torch`.
+
+    Examples:
+        >>> ft.jax_layout(torch.nn.Linear(3, 2))
+        {'weight': (1, 0)}
     """
     layout = {}
     parameters = dict(model.named_parameters())

@@ -52,6 +52,13 @@ def from_torch(
             `functional_adam.schedules.reduce_lr_on_plateau`), or an unknown class and no
             `total_steps`.
         ValueError: there is no closed form and no `total_steps`; several groups and no `group`.
+
+    Examples:
+        >>> optimizer = ft.Adam([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=2, gamma=0.5)
+        >>> schedule = ft.from_torch(scheduler)
+        >>> [float(schedule(t)) for t in range(4)]
+        [1.0, 1.0, 0.5, 0.5]
     """
     index = _group_index(scheduler, group)
     now = float(scheduler.optimizer.param_groups[index]["lr"])
@@ -82,6 +89,12 @@ def momentum_from_torch(
     Raises:
         TypeError: another scheduler and no `total_steps`.
         ValueError: as `from_torch`, or ``cycle_momentum`` is off.
+
+    Examples:
+        >>> optimizer = ft.Adam([torch.nn.Parameter(torch.ones(1))], lr=1.0)
+        >>> scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=10)
+        >>> round(float(ft.momentum_from_torch(scheduler)(2)), 3)
+        0.85
     """
     index = _group_index(scheduler, group)
     if not getattr(scheduler, "cycle_momentum", True):

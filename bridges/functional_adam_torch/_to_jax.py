@@ -71,6 +71,15 @@ def to_jax(
         TypeError: another optimizer; float64 while x64 is off; sharded or sparse tensors.
         ValueError: a name is missing, unknown or used twice; a layout is no permutation; state
             of another algorithm; `like` has other leaves.
+
+    Examples:
+        >>> model = torch.nn.Linear(3, 2)
+        >>> optimizer = ft.AdamW(model.parameters(), lr=1e-3)
+        >>> model(torch.ones(4, 3)).sum().backward()
+        >>> optimizer.step()
+        >>> tx, params, state = ft.to_jax(optimizer, model.named_parameters())
+        >>> sorted(params), params["weight"].shape
+        (['bias', 'weight'], (2, 3))
     """
     record, aliases = read_optimizer(optimizer, names)
     shapes = {name: x.shape for name, x in record.values.items()}

@@ -71,6 +71,15 @@ def to_torch(
         TypeError: another optimizer, or sharded parameters.
         ValueError: leaves are missing, left over, of another shape or dtype, or the state is that
             of another algorithm: every mismatch is named.
+
+    Examples:
+        >>> model = torch.nn.Linear(3, 2)
+        >>> optimizer = ft.AdamW(model.parameters(), lr=1e-3)
+        >>> model(torch.ones(4, 3)).sum().backward()
+        >>> optimizer.step()
+        >>> tx, params, state = ft.to_jax(optimizer, model.named_parameters())
+        >>> ft.to_torch(params, state, optimizer, model.named_parameters()) is optimizer
+        True
     """
     parameters, aliases = named(optimizer, names)
     members, family = group_of(optimizer), family_of(optimizer)

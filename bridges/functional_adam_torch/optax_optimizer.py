@@ -73,6 +73,14 @@ class OptaxOptimizer(torch.optim.Optimizer):
         KeyError: an `lr` is given, asked for or set that nothing would read.
 
     Reference: https://optax.readthedocs.io/en/latest/api/transformations.html.
+
+    Examples:
+        >>> p = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = ft.OptaxOptimizer([p], optax.sgd, lr=0.5)
+        >>> p.sum().backward()
+        >>> optimizer.step()
+        >>> p.data
+        tensor([0.5000, 0.5000])
     """
 
     def __init__(

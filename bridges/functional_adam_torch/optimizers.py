@@ -227,6 +227,14 @@ class Adam(_RuleStep, TorchAdam):
     """`torch.optim.Adam`, and AMSGrad with `amsgrad=True`, by `functional_adam`'s rules.
 
     Arguments and errors are torch's; the others as in this module.
+
+    Examples:
+        >>> p = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = ft.Adam([p], lr=0.5)
+        >>> p.sum().backward()
+        >>> optimizer.step()
+        >>> p.data
+        tensor([0.5000, 0.5000])
     """
 
     coupled, decoupled = "adam", "adamw"
@@ -273,6 +281,14 @@ class AdamW(Adam, TorchAdamW):
     """`torch.optim.AdamW` by `functional_adam`'s rules.
 
     Arguments and errors are torch's; the others as in this module.
+
+    Examples:
+        >>> p = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = ft.AdamW([p], lr=0.5, weight_decay=0.5)
+        >>> p.sum().backward()
+        >>> optimizer.step()
+        >>> p.data
+        tensor([0.2500, 0.2500])
     """
 
     def __init__(
@@ -307,6 +323,14 @@ class NAdam(_RuleStep, TorchNAdam):
 
     Arguments and errors are torch's; the others as in this module. torch has no kernel for it:
     `fused=True` is `engine="compile"`, with the loss scaling of GradScaler inside the step.
+
+    Examples:
+        >>> p = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = ft.NAdam([p], lr=0.5, weight_decay=0.5, decoupled_weight_decay=True)
+        >>> p.grad = torch.zeros(2)
+        >>> optimizer.step()
+        >>> p.data
+        tensor([0.7500, 0.7500])
     """
 
     coupled, decoupled = "nadam", "nadamw"
@@ -344,6 +368,14 @@ class RAdam(_RuleStep, TorchRAdam):
     """`torch.optim.RAdam` by `functional_adam`'s rules.
 
     Arguments and errors are torch's; the others as in this module, `fused` as in `NAdam`.
+
+    Examples:
+        >>> p = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = ft.RAdam([p], lr=0.5)
+        >>> p.sum().backward()
+        >>> optimizer.step()
+        >>> p.data  # not yet rectified: the gradient itself
+        tensor([0.5000, 0.5000])
     """
 
     coupled, decoupled = "radam", "radamw"
@@ -380,6 +412,14 @@ class Adamax(_RuleStep, TorchAdamax):
     """`torch.optim.Adamax` by `functional_adam`'s rules.
 
     Arguments and errors are torch's; the others as in this module, `fused` as in `NAdam`.
+
+    Examples:
+        >>> p = torch.nn.Parameter(torch.ones(2))
+        >>> optimizer = ft.Adamax([p], lr=0.5)
+        >>> p.sum().backward()
+        >>> optimizer.step()
+        >>> p.data
+        tensor([0.5000, 0.5000])
     """
 
     coupled = "adamax"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+
 import typer
 
 from .bench import bench
@@ -17,12 +20,19 @@ from .report import report
 from .schedules import schedules
 from .tune import tune
 
+
+def _has_room_for_boxes() -> bool:
+    """Whether help may have columns: below this width they cut the names of options."""
+    return os.environ.get("TERM") != "dumb" and shutil.get_terminal_size().columns >= 80
+
+
 app = typer.Typer(
     name="functional-adam",
     help="One definition of every Adam: the same numbers in JAX and in PyTorch.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if _has_room_for_boxes() else None,
 )
 app.command()(bench)
 app.command()(code)

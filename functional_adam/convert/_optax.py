@@ -36,6 +36,12 @@ def from_optax(state: Any, like: Any = None) -> Any:
     Raises:
         ValueError: leaves are missing, left over or of another shape: all are named; there is no
             state of Adam, or none can be made of it.
+
+    Examples:
+        >>> params = jnp.ones(2)
+        >>> theirs = optax.adam(1e-3).init(params)
+        >>> type(fa.from_optax(theirs)).__name__
+        'AdamState'
     """
     if like is None:
         found = moments.adam_states(state)
@@ -67,6 +73,13 @@ def to_optax(state: Any, like: Any) -> Any:
 
     Raises:
         ValueError: as `from_optax`; NAdam's `mu_product` has no place in any state of optax.
+
+    Examples:
+        >>> params = jnp.ones(2)
+        >>> ours = fa.adam(1e-3).init(params)
+        >>> theirs = fa.to_optax(ours, like=optax.adam(1e-3).init(params))
+        >>> type(theirs[0]).__name__
+        'ScaleByAdamState'
     """
     return _transfer(state, like, "like=tx.init(params) of an optax transformation")
 

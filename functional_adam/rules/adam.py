@@ -115,7 +115,14 @@ def scale_by_adam(
     nu_dtype: Any = None,
     dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """Adam's direction without rate and sign, `m_hat / (sqrt(v_hat) + eps)`; see `adam`."""
+    """Adam's direction without rate and sign, `m_hat / (sqrt(v_hat) + eps)`; see `adam`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_adam(b1=0.8), optax.scale(-0.5))
+        >>> updates, state = tx.update(jnp.array([4.0, -4.0]), tx.init(jnp.zeros(2)))
+        >>> updates.round(6)
+        Array([-0.5,  0.5], dtype=float32)
+    """
     return lift(
         rule(dialect, nesterov),
         dict(b1=b1, b2=b2, eps=eps, eps_root=eps_root),
@@ -185,6 +192,15 @@ def adam(
 
     Reference: Kingma and Ba 2015, Algorithm 1 (with eps after the corrections),
     https://arxiv.org/abs/1412.6980.
+
+    Examples:
+        >>> tx = fa.adam(0.1)
+        >>> params = jnp.array([1.0, 2.0])
+        >>> updates, state = tx.update(jnp.array([4.0, -4.0]), tx.init(params), params)
+        >>> updates.round(6)
+        Array([-0.1,  0.1], dtype=float32)
+        >>> int(state.count)
+        1
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(

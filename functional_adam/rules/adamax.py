@@ -67,7 +67,14 @@ def scale_by_adamax(
     nu_dtype: Any = None,
     dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """Adamax's direction, without rate and sign; see `adamax`."""
+    """Adamax's direction, without rate and sign; see `adamax`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_adamax(), optax.scale(-0.5))
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(jnp.zeros(1)))
+        >>> updates.round(6)
+        Array([-0.5], dtype=float32)
+    """
     values = dict(b1=b1, b2=b2, eps=eps)
     return lift(
         rule(dialect), values, moments=moments, dtypes=(mu_dtype, nu_dtype), dialect=dialect
@@ -100,6 +107,13 @@ def adamax(
     maximum.
 
     Reference: Kingma and Ba 2015, Algorithm 2 (which has no eps), https://arxiv.org/abs/1412.6980.
+
+    Examples:
+        >>> tx = fa.adamax(0.1)
+        >>> params = jnp.array([1.0])
+        >>> updates, state = tx.update(jnp.array([-4.0]), tx.init(params), params)
+        >>> updates.round(6), state.nu.round(6)
+        (Array([0.1], dtype=float32), Array([4.], dtype=float32))
     """
     return lift(
         rule(dialect),

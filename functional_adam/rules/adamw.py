@@ -53,6 +53,13 @@ def adamw(
 
     Reference: Loshchilov and Hutter 2019, Algorithm 2, in TORCH with eta_t * alpha as the learning
     rate, https://arxiv.org/abs/1711.05101.
+
+    Examples:
+        >>> tx = fa.adamw(0.1, weight_decay=0.5)  # 2 shrinks by 5%, then steps
+        >>> params = jnp.array([2.0])
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(params), params)
+        >>> updates.round(6)
+        Array([-0.2], dtype=float32)
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(

@@ -78,7 +78,14 @@ def scale_by_amsgrad(
     nu_dtype: Any = None,
     dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """AMSGrad's direction, without rate and sign; see `amsgrad`."""
+    """AMSGrad's direction, without rate and sign; see `amsgrad`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_amsgrad(), optax.scale(-0.5))
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(jnp.zeros(1)))
+        >>> updates.round(6)
+        Array([-0.5], dtype=float32)
+    """
     values = dict(b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
         rule(dialect),
@@ -118,6 +125,15 @@ def amsgrad(
 
     Reference: Reddi, Kale and Kumar 2018, Algorithm 2 (which has no corrections),
     https://arxiv.org/abs/1904.09237; order as in torch/optim/adam.py.
+
+    Examples:
+        >>> tx = fa.amsgrad(0.1)
+        >>> params = jnp.array([1.0])
+        >>> state = tx.init(params)
+        >>> for g in (8.0, 0.0):
+        ...     updates, state = tx.update(jnp.array([g]), state, params)
+        >>> bool(state.nu_max[0] > state.nu[0])  # it remembers the largest
+        True
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
@@ -154,6 +170,13 @@ def amsgradw(
 
     Reference: as `amsgrad`, with the decay of Loshchilov and Hutter 2019, Algorithm 2,
     https://arxiv.org/abs/1711.05101.
+
+    Examples:
+        >>> tx = fa.amsgradw(0.1, weight_decay=0.5)
+        >>> params = jnp.array([2.0])
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(params), params)
+        >>> updates.round(6)
+        Array([-0.2], dtype=float32)
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(

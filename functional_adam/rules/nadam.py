@@ -121,7 +121,14 @@ def scale_by_nadam(
     nu_dtype: Any = None,
     dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """NAdam's direction, without rate and sign; see `nadam`."""
+    """NAdam's direction, without rate and sign; see `nadam`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_nadam(), optax.scale(-0.5))
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(jnp.zeros(1)))
+        >>> bool(updates[0] < 0)
+        True
+    """
     values = dict(b1=b1, b2=b2, eps=eps, eps_root=eps_root, momentum_decay=momentum_decay)
     return lift(
         rule(dialect), values, moments=moments, dtypes=(mu_dtype, nu_dtype), dialect=dialect
@@ -167,6 +174,13 @@ def nadam(
 
     Reference: Dozat 2016, Algorithm 2, https://openreview.net/pdf?id=OM0jvwB8jIp57ZJjtNEZ;
     schedule and product as in torch/optim/nadam.py.
+
+    Examples:
+        >>> tx = fa.nadam(0.1)
+        >>> params = jnp.array([1.0])
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(params), params)
+        >>> bool(updates[0] < 0), state._fields[:2]
+        (True, ('count', 'mu_product'))
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
@@ -204,6 +218,13 @@ def nadamw(
 
     Reference: Dozat 2016 with the decay of Loshchilov and Hutter 2019, Algorithm 2,
     https://arxiv.org/abs/1711.05101.
+
+    Examples:
+        >>> tx = fa.nadamw(0.1, weight_decay=0.5)
+        >>> params = jnp.array([2.0])
+        >>> now, _ = tx.update(jnp.array([0.0]), tx.init(params), params)
+        >>> now.round(6)  # no gradient: decay alone
+        Array([-0.1], dtype=float32)
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     decay = dict(weight_decay=weight_decay, base_learning_rate=base_learning_rate)

@@ -118,7 +118,14 @@ def scale_by_radam(
     nu_dtype: Any = None,
     dialect: Dialect = TORCH,
 ) -> optax.GradientTransformationExtraArgs:
-    """RAdam's direction, without rate and sign; see `radam`."""
+    """RAdam's direction, without rate and sign; see `radam`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_radam(), optax.scale(-0.5))
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(jnp.zeros(1)))
+        >>> updates.round(6)
+        Array([-2.], dtype=float32)
+    """
     return lift(
         rule(dialect, nesterov),
         dict(b1=b1, b2=b2, eps=eps, eps_root=eps_root),
@@ -166,6 +173,13 @@ def radam(
 
     Reference: Liu et al. 2020, Algorithm 2 (with the threshold 4), https://arxiv.org/abs/1908.03265;
     threshold and eps as in torch/optim/radam.py.
+
+    Examples:
+        >>> tx = fa.radam(0.1)
+        >>> params = jnp.array([1.0])
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(params), params)
+        >>> updates.round(6)  # not yet rectified: the gradient itself
+        Array([-0.4], dtype=float32)
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(
@@ -203,6 +217,13 @@ def radamw(
 
     Reference: as `radam`, with the decay of Loshchilov and Hutter 2019, Algorithm 2,
     https://arxiv.org/abs/1711.05101.
+
+    Examples:
+        >>> tx = fa.radamw(0.1, weight_decay=0.5)
+        >>> params = jnp.array([2.0])
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(params), params)
+        >>> updates.round(6)
+        Array([-0.5], dtype=float32)
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, eps=eps, eps_root=eps_root)
     return lift(

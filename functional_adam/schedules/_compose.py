@@ -35,6 +35,12 @@ def sequential_lr(
     Reference: torch.optim.lr_scheduler.SequentialLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.SequentialLR.html;
     optax.join_schedules
+
+    Examples:
+        >>> s = fa.schedules
+        >>> f = s.sequential_lr([s.constant(1.0), s.constant(0.5)], milestones=[2])
+        >>> [float(f(t)) for t in range(4)]
+        [1.0, 1.0, 0.5, 0.5]
     """
     if not schedules:
         raise ValueError("schedules must hold at least one schedule, got none")
@@ -69,6 +75,12 @@ def chained_lr(learning_rate: Scalar, *, factors: Sequence[Schedule]) -> Schedul
 
     Reference: torch.optim.lr_scheduler.ChainedScheduler,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ChainedScheduler.html
+
+    Examples:
+        >>> s = fa.schedules
+        >>> f = s.chained_lr(0.5, factors=[s.constant(0.5), s.constant(2.0)])
+        >>> float(f(3))
+        0.5
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     if not factors:

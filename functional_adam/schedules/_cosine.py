@@ -27,6 +27,11 @@ def cosine_annealing_lr(learning_rate: Scalar, *, T_max: Scalar, eta_min: Scalar
     Reference: torch.optim.lr_scheduler.CosineAnnealingLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html;
     I. Loshchilov and F. Hutter, SGDR, 2017, equation 5, https://arxiv.org/abs/1608.03983
+
+    Examples:
+        >>> f = fa.schedules.cosine_annealing_lr(1.0, T_max=4)
+        >>> [round(float(f(t)), 3) for t in (0, 2, 4, 8)]
+        [1.0, 0.5, 0.0, 1.0]
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     T_max, eta_min = steps("T_max", T_max, 1), nonnegative("eta_min", eta_min)
@@ -55,6 +60,11 @@ def cosine_decay(learning_rate: Scalar, *, T_max: Scalar, eta_min: Scalar = 0.0)
 
     Reference: optax.cosine_decay_schedule (with ``alpha = eta_min / learning_rate``),
     https://optax.readthedocs.io/en/latest/api/optimizer_schedules.html
+
+    Examples:
+        >>> f = fa.schedules.cosine_decay(1.0, T_max=4)
+        >>> [round(float(f(t)), 3) for t in (0, 2, 4, 8)]
+        [1.0, 0.5, 0.0, 0.0]
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     T_max, eta_min = steps("T_max", T_max, 1), nonnegative("eta_min", eta_min)
@@ -88,6 +98,11 @@ def cosine_annealing_warm_restarts(
     Reference: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingWarmRestarts.html;
     I. Loshchilov and F. Hutter, SGDR, 2017, https://arxiv.org/abs/1608.03983
+
+    Examples:
+        >>> f = fa.schedules.cosine_annealing_warm_restarts(1.0, T_0=4)
+        >>> [round(float(f(t)), 3) for t in (0, 2, 4, 6)]
+        [1.0, 0.5, 1.0, 0.5]
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     T_0, eta_min = steps("T_0", T_0, 1), nonnegative("eta_min", eta_min)

@@ -54,6 +54,11 @@ def cyclic_lr(
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CyclicLR.html;
     L. N. Smith, Cyclical Learning Rates for Training Neural Networks, 2017,
     https://arxiv.org/abs/1506.01186
+
+    Examples:
+        >>> f = fa.schedules.cyclic_lr(0.0, 1.0, step_size_up=2)
+        >>> [float(f(t)) for t in range(5)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     low, high = nonnegative("base_lr", base_lr), nonnegative("max_lr", max_lr)
     scale = _scale(mode, gamma, scale_fn, scale_mode)
@@ -91,6 +96,11 @@ def cyclic_momentum(
         TypeError: `scale_fn` cannot be called.
 
     Reference: as for `cyclic_lr`.
+
+    Examples:
+        >>> f = fa.schedules.cyclic_momentum(0.5, 1.0, step_size_up=2)
+        >>> [float(f(t)) for t in range(5)]
+        [1.0, 0.75, 0.5, 0.75, 1.0]
     """
     low = nonnegative("base_momentum", base_momentum)
     high = nonnegative("max_momentum", max_momentum)

@@ -33,6 +33,11 @@ def step_lr(learning_rate: Scalar, *, step_size: Scalar, gamma: Scalar = 0.1) ->
 
     Reference: torch.optim.lr_scheduler.StepLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.StepLR.html
+
+    Examples:
+        >>> f = fa.schedules.step_lr(1.0, step_size=2, gamma=0.5)
+        >>> [float(f(t)) for t in range(5)]
+        [1.0, 1.0, 0.5, 0.5, 0.25]
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     step_size, gamma = steps("step_size", step_size, 1), positive("gamma", gamma)
@@ -55,6 +60,11 @@ def multi_step_lr(
 
     Reference: torch.optim.lr_scheduler.MultiStepLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.MultiStepLR.html
+
+    Examples:
+        >>> f = fa.schedules.multi_step_lr(1.0, milestones=[1, 3], gamma=0.5)
+        >>> [float(f(t)) for t in range(4)]
+        [1.0, 0.5, 0.5, 0.25]
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     gamma, marks = positive("gamma", gamma), milestones_of(milestones)
@@ -73,6 +83,11 @@ def exponential_lr(learning_rate: Scalar, *, gamma: Scalar) -> Schedule:
 
     Reference: torch.optim.lr_scheduler.ExponentialLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ExponentialLR.html
+
+    Examples:
+        >>> f = fa.schedules.exponential_lr(1.0, gamma=0.5)
+        >>> [float(f(t)) for t in range(3)]
+        [1.0, 0.5, 0.25]
     """
     learning_rate, gamma = nonnegative("learning_rate", learning_rate), positive("gamma", gamma)
     return schedule_of(lambda t: learning_rate * power(gamma, t))
@@ -93,6 +108,11 @@ def constant_lr(
 
     Reference: torch.optim.lr_scheduler.ConstantLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ConstantLR.html
+
+    Examples:
+        >>> f = fa.schedules.constant_lr(1.0, factor=0.5, total_iters=2)
+        >>> [float(f(t)) for t in range(3)]
+        [0.5, 0.5, 1.0]
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     factor, total_iters = fraction("factor", factor), steps("total_iters", total_iters, 1)
@@ -121,6 +141,11 @@ def linear_lr(
 
     Reference: torch.optim.lr_scheduler.LinearLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.LinearLR.html
+
+    Examples:
+        >>> f = fa.schedules.linear_lr(1.0, start_factor=0.5, total_iters=2)
+        >>> [float(f(t)) for t in range(4)]
+        [0.5, 0.75, 1.0, 1.0]
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     start = learning_rate * fraction("start_factor", start_factor)
@@ -150,6 +175,11 @@ def polynomial_lr(
 
     Reference: torch.optim.lr_scheduler.PolynomialLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.PolynomialLR.html
+
+    Examples:
+        >>> f = fa.schedules.polynomial_lr(1.0, total_iters=4)
+        >>> [float(f(t)) for t in (0, 1, 4, 5)]
+        [1.0, 0.75, 0.0, 0.0]
     """
     learning_rate, power = nonnegative("learning_rate", learning_rate), nonnegative("power", power)
     total_iters = steps("total_iters", total_iters, 1)

@@ -58,6 +58,11 @@ def one_cycle_lr(
     Reference: torch.optim.lr_scheduler.OneCycleLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.OneCycleLR.html;
     L. N. Smith and N. Topin, Super-Convergence, 2018, https://arxiv.org/abs/1708.07120
+
+    Examples:
+        >>> f = fa.schedules.one_cycle_lr(1.0, total_steps=10)
+        >>> round(float(f(0)), 3), round(float(f(2)), 3)
+        (0.04, 1.0)
     """
     peak = nonnegative("max_lr", max_lr)
     initial = peak / positive("div_factor", div_factor)
@@ -92,6 +97,11 @@ def one_cycle_momentum(
         ValueError: as `one_cycle_lr`.
 
     Reference: as for `one_cycle_lr`.
+
+    Examples:
+        >>> f = fa.schedules.one_cycle_momentum(total_steps=10)
+        >>> round(float(f(0)), 3), round(float(f(2)), 3)
+        (0.95, 0.85)
     """
     low = nonnegative("base_momentum", base_momentum)
     high = nonnegative("max_momentum", max_momentum)

@@ -66,6 +66,16 @@ def reduce_lr_on_plateau(
 
     Reference: torch.optim.lr_scheduler.ReduceLROnPlateau,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.ReduceLROnPlateau.html
+
+    Examples:
+        >>> plateau = fa.schedules.reduce_lr_on_plateau(0.1, patience=0, factor=0.5)
+        >>> tx = optax.chain(fa.adam(0.1), plateau)
+        >>> params = jnp.ones(1)
+        >>> state = tx.init(params)
+        >>> for loss in (1.0, 1.0):
+        ...     updates, state = tx.update(params, state, params, value=loss)
+        >>> round(float(state[1].learning_rate), 4)
+        0.05
     """
     learning_rate, factor = positive("learning_rate", learning_rate), _factor(factor)
     patience, cooldown = steps("patience", patience), steps("cooldown", cooldown)

@@ -29,6 +29,11 @@ def plot(schedule: Schedule, steps: int) -> tuple[Figure, Axes]:
     Raises:
         ImportError: matplotlib is missing.
         ValueError: `steps` outside its range.
+
+    Examples:
+        >>> figure, axes = fa.schedules.plot(fa.schedules.constant(0.5), 3)
+        >>> axes.lines[0].get_ydata().tolist()
+        [0.5, 0.5, 0.5]
     """
     try:
         from matplotlib.figure import Figure

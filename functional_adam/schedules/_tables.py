@@ -21,6 +21,10 @@ def constant(learning_rate: Scalar) -> Schedule:
 
     Raises:
         ValueError: outside its range.
+
+    Examples:
+        >>> float(fa.schedules.constant(0.5)(7))
+        0.5
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     return schedule_of(lambda t: jnp.broadcast_to(real(learning_rate), t.shape))
@@ -34,6 +38,11 @@ def tabulated(values: Sequence[float] | np.ndarray | jax.Array) -> Schedule:
 
     Raises:
         ValueError: no values, or not one-dimensional.
+
+    Examples:
+        >>> f = fa.schedules.tabulated([1.0, 0.5])
+        >>> [float(f(t)) for t in range(3)]
+        [1.0, 0.5, 0.5]
     """
     table = values if isinstance(values, jax.Array) else np.asarray(values, np.float64)
     if table.ndim != 1 or table.shape[0] == 0:
@@ -57,6 +66,11 @@ def lambda_lr(learning_rate: Scalar, *, lr_lambda: Callable[[jax.Array], ArrayLi
 
     Reference: torch.optim.lr_scheduler.LambdaLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.LambdaLR.html
+
+    Examples:
+        >>> f = fa.schedules.lambda_lr(0.5, lr_lambda=lambda count: 1 / (count + 1))
+        >>> float(f(1))
+        0.25
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     function = called("lr_lambda", lr_lambda)
@@ -82,6 +96,11 @@ def multiplicative_lr(
 
     Reference: torch.optim.lr_scheduler.MultiplicativeLR,
     https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.MultiplicativeLR.html
+
+    Examples:
+        >>> f = fa.schedules.multiplicative_lr(1.0, lr_lambda=lambda count: 0.5, total_steps=3)
+        >>> [float(f(t)) for t in range(3)]
+        [1.0, 0.5, 0.25]
     """
     learning_rate = nonnegative("learning_rate", learning_rate)
     last = steps("total_steps", total_steps)

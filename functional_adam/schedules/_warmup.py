@@ -38,6 +38,11 @@ def warmup_cosine(
         ValueError: a Python number outside its range.
 
     Reference: transformers.get_cosine_schedule_with_warmup; optax.warmup_cosine_decay_schedule.
+
+    Examples:
+        >>> f = fa.schedules.warmup_cosine(1.0, warmup_steps=2, total_steps=6)
+        >>> [round(float(f(t)), 3) for t in (0, 1, 2, 4, 6)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
     """
     return _warmup_decay(cosine, learning_rate, warmup_steps, total_steps, start_factor, end_factor)
 
@@ -66,6 +71,11 @@ def warmup_linear(
 
     Reference: transformers.get_linear_schedule_with_warmup;
     J. Devlin et al., BERT, 2019, appendix A.2, https://arxiv.org/abs/1810.04805
+
+    Examples:
+        >>> f = fa.schedules.warmup_linear(1.0, warmup_steps=2, total_steps=6)
+        >>> [float(f(t)) for t in (0, 1, 2, 3, 6)]
+        [0.0, 0.5, 1.0, 0.75, 0.0]
     """
     return _warmup_decay(linear, learning_rate, warmup_steps, total_steps, start_factor, end_factor)
 
@@ -89,6 +99,11 @@ def warmup_inverse_sqrt(
     Reference: A. Vaswani et al., Attention Is All You Need, 2017, equation 3 (whose step is
     t + 1 and whose peak is ``1 / sqrt(d_model * w)``), https://arxiv.org/abs/1706.03762;
     transformers.get_inverse_sqrt_schedule
+
+    Examples:
+        >>> f = fa.schedules.warmup_inverse_sqrt(1.0, warmup_steps=4)
+        >>> [float(f(t)) for t in (0, 2, 4, 16)]
+        [0.0, 0.5, 1.0, 0.5]
     """
     peak, w = nonnegative("learning_rate", learning_rate), steps("warmup_steps", warmup_steps, 1)
 
@@ -128,6 +143,11 @@ def warmup_stable_decay(
     Reference: S. Hu et al., MiniCPM, 2024, section 4.2, https://arxiv.org/abs/2404.06395;
     A. Hägele et al., Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations,
     2024, https://arxiv.org/abs/2405.18392
+
+    Examples:
+        >>> f = fa.schedules.warmup_stable_decay(1.0, warmup_steps=2, decay_steps=2, total_steps=6)
+        >>> [float(f(t)) for t in range(7)]
+        [0.0, 0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
     """
     peak, w = nonnegative("learning_rate", learning_rate), steps("warmup_steps", warmup_steps)
     d, n = steps("decay_steps", decay_steps, 1), steps("total_steps", total_steps, 1)

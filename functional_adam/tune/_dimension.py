@@ -32,6 +32,10 @@ class Dimension:
             Decoupled decay shrinks parameters by ``learning_rate * weight_decay`` a step, so it is
             that product whose good values do not move with the learning rate.
         bounds: values no widening may pass; None: those the scale has.
+
+    Examples:
+        >>> tune.Dimension("learning_rate", 1e-4, 1e-1, "log").name
+        'learning_rate'
     """
 
     name: str

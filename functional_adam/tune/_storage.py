@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .._extras import require
 from .log import locked
 
 _ATTEMPTS = 5
@@ -18,6 +19,7 @@ _LINE = 2**20  # bytes; no line of a journal is longer
 
 def open_storage(storage: str, name: str) -> tuple[Any, int]:
     """The storage and the study's number in it; made where it is not there."""
+    require("optuna", "tune")
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
@@ -49,6 +51,7 @@ def alone(storage: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
 
 def _database(url: str) -> Any:
     """A database, tried again: where two processes meet an empty one, both make its tables."""
+    require("optuna", "tune")
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -64,6 +64,23 @@ def population(
     Raises:
         ValueError: the task's parts do not fit, or a configuration has a name or value it cannot.
         KeyboardInterrupt: when interrupted, after `on_done` was called for what had finished.
+
+    Examples:
+        >>> x = np.linspace(-1, 1, 8, dtype=np.float32)
+        >>> task = tune.Task(
+        ...     "line",
+        ...     init=lambda key: {"w": jnp.zeros(())},
+        ...     loss=lambda params, batch, key: jnp.mean((params["w"] - 1) ** 2 * batch["x"] ** 2),
+        ...     train={"x": x},
+        ...     validation={"x": x},
+        ...     batch_size=4,
+        ...     steps=4,
+        ...     evaluations=2,
+        ... )
+        >>> trials = [tune.Trial({"learning_rate": r}, seed=0, steps=4, of=4) for r in (0.01, 0.1)]
+        >>> slow, fast = tune.population(task, trials, execution=tune.Execution(lanes=2))
+        >>> fast.validation < slow.validation
+        True
     """
     trials = list(trials)
     options: dict[str, Any] = dict(on_progress=on_progress, paused=paused, keep_params=keep_params)

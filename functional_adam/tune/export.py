@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from .._extras import require
 from .choice import Contender
 
 
@@ -18,6 +19,7 @@ def frame(study: Any) -> Any:
     Raises:
         ImportError: pandas is not installed.
     """
+    require("pandas", "tune")
     import pandas
 
     rows = []
@@ -56,6 +58,7 @@ def to_optuna(study: Any, storage: Any = None, name: str | None = None) -> Any:
         ImportError: optuna is not installed.
         optuna.exceptions.DuplicatedStudyError: the storage has a study of this name.
     """
+    require("optuna", "tune")
     import optuna
 
     level = optuna.logging.get_verbosity()

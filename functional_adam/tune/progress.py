@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .._extras import require
+
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
@@ -84,6 +86,7 @@ def rich_progress(console: Any = None, *, title: str = "training") -> Iterator[O
         console: `rich.console.Console`; None: a new one, on the standard error stream.
         title: what stands before the bar.
     """
+    require("rich", "cli")
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars

@@ -205,6 +205,11 @@ def adamw_space(
     Reference: Godbole et al. 2023, Deep Learning Tuning Playbook,
     https://github.com/google-research/tuning_playbook; decay times: Wang and Aitchison 2024,
     https://arxiv.org/abs/2405.13698
+
+    Examples:
+        >>> space = tune.adamw_space(steps=100)
+        >>> space.names
+        ('learning_rate', 'b1', 'b2', 'weight_decay')
     """
     unknown = [name for name in search if name not in _OPTIONAL]
     if unknown:

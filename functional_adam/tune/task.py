@@ -38,6 +38,22 @@ class Task:
         evaluation_key: whether `loss` is given a key on validation data as well; otherwise None,
             which is how it knows that it is evaluated.
         programs: what has been compiled for it.
+
+    Examples:
+        >>> x = np.linspace(-1, 1, 8, dtype=np.float32)
+        >>> task = tune.Task(
+        ...     "line",
+        ...     init=lambda key: {"w": jnp.zeros(())},
+        ...     loss=lambda params, batch, key: jnp.mean((params["w"] - 1) ** 2 * batch["x"] ** 2),
+        ...     train={"x": x},
+        ...     validation={"x": x},
+        ...     batch_size=4,
+        ...     steps=4,
+        ...     evaluations=2,
+        ... )
+        >>> task.check()
+        >>> task.segment
+        2
     """
 
     name: str

@@ -19,6 +19,10 @@ class Trial:
             have the same of all.
         steps: how many are trained now.
         of: length of the run that the schedule is laid out for, at least `steps`.
+
+    Examples:
+        >>> tune.Trial({"learning_rate": 1e-3}, seed=0, steps=30, of=100).steps
+        30
     """
 
     config: Config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..._extras import require
 from ._html import page
 from ._pictures import pictures
 
@@ -21,6 +22,7 @@ def write_report(study: Any, folder: str | Path | None = None) -> Path:
         raise ValueError("folder: a study in memory has none, say where to write the report")
     if not study.trained:
         raise ValueError("there is nothing to report: no training has ended yet")
+    require("matplotlib", "cli")
     where.mkdir(parents=True, exist_ok=True)
     drawn = pictures(study)
     for name, (png, _) in drawn.items():

@@ -44,5 +44,7 @@ def strategy_named(name: str | Strategy) -> tuple[str, Strategy]:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}; got {name!r}")
     missing = [x for x in NEEDS.get(name, ()) if importlib.util.find_spec(x) is None]
     if missing:
-        raise ImportError(f"strategy {name!r} needs {' and '.join(missing)}")
+        raise ImportError(
+            f"strategy {name!r} needs {' and '.join(missing)}: pip install 'functional_adam[tune]'"
+        )
     return name, STRATEGIES[name]

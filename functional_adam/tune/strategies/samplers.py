@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._extras import require
 from ..budget import Budget
 from ..space import Space
 from ._search import Rounds, Search, Strategy, configs_at
@@ -30,6 +31,7 @@ def optuna_sampler(make: Callable[[int], Any], batch: int = BATCH) -> Strategy:
         raise ValueError(f"batch must be at least 1, got {batch}")
 
     def strategy(space: Space, budget: Budget, rng: np.random.Generator) -> Rounds:
+        require("optuna", "tune")
         import optuna
 
         search = Search(space, budget)
@@ -49,6 +51,7 @@ def optuna_sampler(make: Callable[[int], Any], batch: int = BATCH) -> Strategy:
 
 def _in_memory() -> tuple[str, Any]:
     """A study's name and storage, made without optuna's line in the log."""
+    require("optuna", "tune")
     import optuna
 
     storage = optuna.storages.InMemoryStorage()
@@ -80,12 +83,14 @@ def _position(space: Space, params: dict[str, Any]) -> list[float]:
 
 
 def _tpe(seed: int) -> Any:
+    require("optuna", "tune")
     import optuna
 
     return optuna.samplers.TPESampler(seed=seed)
 
 
 def _gp(seed: int) -> Any:
+    require("optuna", "tune")
     import optuna
 
     with warnings.catch_warnings():

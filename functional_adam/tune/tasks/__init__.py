@@ -27,7 +27,12 @@ BUILTIN: Mapping[str, Callable[[], Task]] = MappingProxyType(
 
 
 def builtin(name: str) -> Task:
-    """A built-in task; raises ValueError for a name that is not one."""
+    """A built-in task; raises ValueError for a name that is not one.
+
+    Examples:
+        >>> tune.builtin("digits-mlp").name
+        'digits-mlp'
+    """
     if name not in BUILTIN:
         raise ValueError(f"task must be one of {', '.join(BUILTIN)}; got {name!r}")
     return BUILTIN[name]()
