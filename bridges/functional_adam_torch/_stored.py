@@ -15,6 +15,7 @@ from functional_adam._bits import hashed, keys, of_moment
 from functional_adam._codecs import as_bfloat16
 from functional_adam._halves import join, split
 from functional_adam._int8 import decoded, encoded
+from functional_adam._leaf import is_signed
 
 from . import _words
 from ._formula import Formula
@@ -59,11 +60,11 @@ def step(
     """
     g, p, *rest = columns
     low = rest.pop(0) if form.extra else None
-    codes = _grouped(form, rest)
+    codes, fields = _grouped(form, rest), formula.algorithm.rule.moments
     weight = p.to(form.wide) if form.extra is None else join(p, low, _words)
     moments = [
-        decode(kind, code, i > 0, form.block).to(form.wide)
-        for i, (kind, code) in enumerate(zip(form.kinds, codes, strict=True))
+        decode(kind, code, is_signed(field), form.block).to(form.wide)
+        for field, kind, code in zip(fields, form.kinds, codes, strict=True)
     ]
     g = g.to(form.wide)
     if form.coded:
@@ -72,9 +73,9 @@ def step(
         new, *moments = formula(ops, weight, g, moments, at.k, at.shrink)
     kept = []
     bits = hashed(index, *at.moment_keys, ops=_words) if form.coded else None
-    for i, (kind, x) in enumerate(zip(form.kinds, moments, strict=True)):
+    for i, (field, kind, x) in enumerate(zip(fields, form.kinds, moments, strict=True)):
         own = None if bits is None else of_moment(bits, i, _words)
-        kept += encode(kind, x, own, i > 0, form.block)
+        kept += encode(kind, x, own, is_signed(field), form.block)
     if form.extra is None:
         return [new.to(form.dtype), *kept]
     bits = hashed(index, *at.weight_keys, ops=_words) if form.extra < 16 else None
@@ -82,23 +83,21 @@ def step(
     return [leaf, *([] if low is None else [low]), *kept]
 
 
-def decode(kind: str, code: list[Tensor], positive: bool, block: int | None) -> Tensor:
+def decode(kind: str, code: list[Tensor], signed: bool, block: int | None) -> Tensor:
     """A moment's flat column of what is kept of it."""
     if kind == "int8":
-        y = decoded(code[0].view(-1, block or 1), code[1], not positive, _words)
+        y = decoded(code[0].view(-1, block or 1), code[1], signed, _words)
         return y.view(code[0].shape)
     return _words.float32(code[0]) if kind == "bfloat16" else code[0]
 
 
 def encode(
-    kind: str, x: Tensor, bits: Tensor | None, positive: bool, block: int | None
+    kind: str, x: Tensor, bits: Tensor | None, signed: bool, block: int | None
 ) -> list[Tensor]:
     """What is kept of a moment's flat column; `bits` round it."""
     if kind == "int8" and bits is not None:
         rows = (-1, block or 1)
-        code, exponent = encoded(
-            _words.float32(x).view(rows), bits.view(rows), not positive, _words
-        )
+        code, exponent = encoded(_words.float32(x).view(rows), bits.view(rows), signed, _words)
         return [code.view(x.shape), exponent]
     if kind == "bfloat16":
         return [as_bfloat16(_words.float32(x), bits, _words)]
