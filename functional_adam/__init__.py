@@ -42,6 +42,9 @@ from .precision import with_master as with_master
 from .rules import ALGORITHMS as ALGORITHMS
 from .rules import Algorithm as Algorithm
 from .rules import Twin as Twin
+from .rules.adabelief import AdaBeliefState as AdaBeliefState
+from .rules.adabelief import adabelief as adabelief
+from .rules.adabelief import scale_by_adabelief as scale_by_adabelief
 from .rules.adam import AdamState as AdamState
 from .rules.adam import adam as adam
 from .rules.adam import scale_by_adam as scale_by_adam

@@ -169,6 +169,21 @@ def adamax(p: Array, g: Array, m: Array, u: Array, t: int, h: Hyperparameters):
     return p - h.lr / _correction(h.b1, t) * m / u, m, u
 
 
+def adabelief(p: Array, g: Array, m: Array, s: Array, t: int, h: Hyperparameters):
+    """AdaBelief with decoupled decay.
+
+    Zhuang et al. 2020, Algorithm 2, https://arxiv.org/abs/2010.07468: eps is added to s in every
+    step, and to the root.
+    """
+    g = _ascent(g, h)
+    p = p - h.lr * h.weight_decay * p
+    m = h.b1 * m + (1 - h.b1) * g
+    s = h.b2 * s + (1 - h.b2) * (g - m) ** 2 + h.eps
+    m_hat = m / _correction(h.b1, t)
+    s_hat = s / _correction(h.b2, t)
+    return p - h.lr * m_hat / (np.sqrt(s_hat) + h.eps), m, s
+
+
 def _ascent(g: Array, h: Hyperparameters) -> Array:
     return -g if h.maximize else g
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from .._check import is_decay_rate
 from .._leaf import Decay, Rule
+from .adabelief import ADABELIEF, adabelief, scale_by_adabelief
 from .adam import ADAM, adam, scale_by_adam
 from .adamax import ADAMAX, adamax, scale_by_adamax
 from .adamw import adamw
@@ -173,6 +174,11 @@ _ROWS = (
     Algorithm(adamax, scale_by_adamax, ADAMAX, "coupled",
               Twin("Adamax"), _NORM, Twin("adamax"), _ADAM_PAPER,
               keras=Twin("Adamax", same=False), keras_state=_KERAS_NORM),
+    Algorithm(adabelief, scale_by_adabelief, ADABELIEF, "decoupled",
+              "AdaBelief", {"mu": "exp_avg", "nu_centered": "exp_avg_var"},
+              Twin("adabelief", also={"eps_root": "eps"}, decays=False,
+                   fields={"nu_centered": "nu"}, state="ScaleByBeliefState"),
+              "Zhuang et al. 2020, https://arxiv.org/abs/2010.07468"),
 )
 # fmt: on
 
