@@ -55,6 +55,9 @@ from .rules.amsgrad import AMSGradState as AMSGradState
 from .rules.amsgrad import amsgrad as amsgrad
 from .rules.amsgrad import amsgradw as amsgradw
 from .rules.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .rules.lion import LionState as LionState
+from .rules.lion import lion as lion
+from .rules.lion import scale_by_lion as scale_by_lion
 from .rules.nadam import NAdamState as NAdamState
 from .rules.nadam import nadam as nadam
 from .rules.nadam import nadamw as nadamw

@@ -184,6 +184,14 @@ def adabelief(p: Array, g: Array, m: Array, s: Array, t: int, h: Hyperparameters
     return p - h.lr * m_hat / (np.sqrt(s_hat) + h.eps), m, s
 
 
+def lion(p: Array, g: Array, m: Array, t: int, h: Hyperparameters):
+    """Lion: Chen et al. 2023, Algorithm 2, https://arxiv.org/abs/2302.06675."""
+    g = _ascent(g, h)
+    c = h.b1 * m + (1 - h.b1) * g
+    p = p - h.lr * (np.sign(c) + h.weight_decay * p)
+    return p, h.b2 * m + (1 - h.b2) * g
+
+
 def _ascent(g: Array, h: Hyperparameters) -> Array:
     return -g if h.maximize else g
 

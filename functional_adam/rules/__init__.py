@@ -20,6 +20,7 @@ from .adam import ADAM, adam, scale_by_adam
 from .adamax import ADAMAX, adamax, scale_by_adamax
 from .adamw import adamw
 from .amsgrad import AMSGRAD, amsgrad, amsgradw, scale_by_amsgrad
+from .lion import LION, lion, scale_by_lion
 from .nadam import NADAM, nadam, nadamw, scale_by_nadam
 from .radam import RADAM, radam, radamw, scale_by_radam
 
@@ -179,6 +180,10 @@ _ROWS = (
               Twin("adabelief", also={"eps_root": "eps"}, decays=False,
                    fields={"nu_centered": "nu"}, state="ScaleByBeliefState"),
               "Zhuang et al. 2020, https://arxiv.org/abs/2010.07468"),
+    Algorithm(lion, scale_by_lion, LION, "decoupled",
+              "Lion", {"mu": "exp_avg"}, Twin("lion", state="ScaleByLionState"),
+              "Chen et al. 2023, https://arxiv.org/abs/2302.06675",
+              ("learning_rate", "b1", "b2", "weight_decay")),
 )
 # fmt: on
 

@@ -151,6 +151,8 @@ OPTAX_BOUNDS = (
     Bound({"p_ulp": 2, "nu_ulp": 4, "free": 1e-3}, ("jax",), ("optax",), dtypes=("float32",)),
     Bound({"p_ulp": 32}, ("jax",), ("optax",), (), ("b2=.99999",), ("float32",)),
     Bound({"nu_centered_ulp": 16}, ("jax",), ("optax",), dtypes=("float32", "float64")),
+    # A sign that falls otherwise is two whole steps of the thousand.
+    Bound({"free": 1e-2}, ("jax",), ("optax",), ("lion",), (), ("float32",)),
 )
 
 
