@@ -51,6 +51,8 @@ from .rules.adam import scale_by_adam as scale_by_adam
 from .rules.adamax import adamax as adamax
 from .rules.adamax import scale_by_adamax as scale_by_adamax
 from .rules.adamw import adamw as adamw
+from .rules.adopt import adopt as adopt
+from .rules.adopt import scale_by_adopt as scale_by_adopt
 from .rules.amsgrad import AMSGradState as AMSGradState
 from .rules.amsgrad import amsgrad as amsgrad
 from .rules.amsgrad import amsgradw as amsgradw

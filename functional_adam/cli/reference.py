@@ -192,6 +192,21 @@ def lion(p: Array, g: Array, m: Array, t: int, h: Hyperparameters):
     return p, h.b2 * m + (1 - h.b2) * g
 
 
+def adopt(p: Array, g: Array, m: Array, v: Array, t: int, h: Hyperparameters):
+    """ADOPT with decoupled decay, clipped.
+
+    Taniguchi et al. 2024, Algorithm 2, https://arxiv.org/abs/2411.02853, whose step 0, which only
+    sets v, is t = 1 here; its step t is t + 1, and its c_t = t**(1/4).
+    """
+    g = _ascent(g, h)
+    p = p - h.lr * h.weight_decay * p
+    if t == 1:
+        return p, m, g**2
+    c = (t - 1) ** 0.25
+    m = h.b1 * m + (1 - h.b1) * np.clip(g / np.maximum(np.sqrt(v), h.eps), -c, c)
+    return p - h.lr * m, m, h.b2 * v + (1 - h.b2) * g**2
+
+
 def _ascent(g: Array, h: Hyperparameters) -> Array:
     return -g if h.maximize else g
 

@@ -19,6 +19,7 @@ from .adabelief import ADABELIEF, adabelief, scale_by_adabelief
 from .adam import ADAM, adam, scale_by_adam
 from .adamax import ADAMAX, adamax, scale_by_adamax
 from .adamw import adamw
+from .adopt import ADOPT, adopt, scale_by_adopt
 from .amsgrad import AMSGRAD, amsgrad, amsgradw, scale_by_amsgrad
 from .lion import LION, lion, scale_by_lion
 from .nadam import NADAM, nadam, nadamw, scale_by_nadam
@@ -184,6 +185,9 @@ _ROWS = (
               "Lion", {"mu": "exp_avg"}, Twin("lion", state="ScaleByLionState"),
               "Chen et al. 2023, https://arxiv.org/abs/2302.06675",
               ("learning_rate", "b1", "b2", "weight_decay")),
+    Algorithm(adopt, scale_by_adopt, ADOPT, "decoupled",
+              "ADOPT", _MOMENTS, Twin("contrib.adopt", decays=False),
+              "Taniguchi et al. 2024, https://arxiv.org/abs/2411.02853"),
 )
 # fmt: on
 
