@@ -33,6 +33,8 @@ class Hyperparameters:
     eps: float = 1e-8
     weight_decay: float = 0.0
     momentum_decay: float = 4e-3
+    b3: float = 0.9999
+    alpha: float = 5.0
     maximize: bool = False
 
 
@@ -205,6 +207,21 @@ def adopt(p: Array, g: Array, m: Array, v: Array, t: int, h: Hyperparameters):
     c = (t - 1) ** 0.25
     m = h.b1 * m + (1 - h.b1) * np.clip(g / np.maximum(np.sqrt(v), h.eps), -c, c)
     return p - h.lr * m, m, h.b2 * v + (1 - h.b2) * g**2
+
+
+def ademamix(p: Array, g: Array, m1: Array, m2: Array, v: Array, t: int, h: Hyperparameters):
+    """AdEMAMix with constant alpha and b3.
+
+    Pagliardini, Ablin and Grangier 2024, Algorithm 1, https://arxiv.org/abs/2409.03137.
+    """
+    g = _ascent(g, h)
+    m1 = h.b1 * m1 + (1 - h.b1) * g
+    m2 = h.b3 * m2 + (1 - h.b3) * g
+    v = h.b2 * v + (1 - h.b2) * g**2
+    m1_hat = m1 / _correction(h.b1, t)
+    v_hat = v / _correction(h.b2, t)
+    update = (m1_hat + h.alpha * m2) / (np.sqrt(v_hat) + h.eps) + h.weight_decay * p
+    return p - h.lr * update, m1, m2, v
 
 
 def _ascent(g: Array, h: Hyperparameters) -> Array:

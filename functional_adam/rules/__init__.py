@@ -19,6 +19,7 @@ from .adabelief import ADABELIEF, adabelief, scale_by_adabelief
 from .adam import ADAM, adam, scale_by_adam
 from .adamax import ADAMAX, adamax, scale_by_adamax
 from .adamw import adamw
+from .ademamix import ADEMAMIX, ademamix, scale_by_ademamix
 from .adopt import ADOPT, adopt, scale_by_adopt
 from .amsgrad import AMSGRAD, amsgrad, amsgradw, scale_by_amsgrad
 from .lion import LION, lion, scale_by_lion
@@ -188,6 +189,12 @@ _ROWS = (
     Algorithm(adopt, scale_by_adopt, ADOPT, "decoupled",
               "ADOPT", _MOMENTS, Twin("contrib.adopt", decays=False),
               "Taniguchi et al. 2024, https://arxiv.org/abs/2411.02853"),
+    Algorithm(ademamix, scale_by_ademamix, ADEMAMIX, "decoupled",
+              "AdEMAMix", {"mu": "exp_avg_fast", "mu_slow": "exp_avg_slow", "nu": "exp_avg_sq"},
+              Twin("contrib.ademamix", fields={"mu": "m1", "mu_slow": "m2"},
+                   state="contrib._ademamix.ScaleByAdemamixState", counts=("count_m2",)),
+              "Pagliardini et al. 2024, https://arxiv.org/abs/2409.03137",
+              ("learning_rate", "b1", "b2", "b3", "alpha", "eps", "weight_decay")),
 )
 # fmt: on
 
