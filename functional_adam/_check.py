@@ -16,22 +16,24 @@ from ._numerics import x64_enabled
 _UNIT = "in [0, 1)"
 _POSITIVE = "a finite number >= 0"
 _ABOVE_ZERO = "a finite number > 0"
-_RANGES = {
-    "learning_rate": _POSITIVE,
-    "b1": _UNIT,
-    "b2": _UNIT,
-    "eps": _POSITIVE,
-    "weight_decay": _POSITIVE,
-    "momentum_decay": _POSITIVE,
-    "eps_root": _POSITIVE,
-    "base_learning_rate": _ABOVE_ZERO,
-}
+
+
+def is_decay_rate(name: str) -> bool:
+    """Whether a hyperparameter is the decay rate of an average: b1, b2, b3, ..."""
+    return name[:1] == "b" and name[1:].isdigit()
+
+
+def _allowed(name: str) -> str:
+    """Range of a hyperparameter, which its name tells."""
+    if name == "base_learning_rate":
+        return _ABOVE_ZERO
+    return _UNIT if is_decay_rate(name) else _POSITIVE
 
 
 def number(name: str, value: float) -> float:
     """Return `value` as a float, or raise ValueError where it lies outside the range of `name`."""
     value = float(value)
-    allowed = _RANGES[name]
+    allowed = _allowed(name)
     inside = 0 <= value < (1 if allowed is _UNIT else math.inf)
     if not inside or (allowed is _ABOVE_ZERO and value == 0):
         raise ValueError(f"{name} must be {allowed}, got {value}")

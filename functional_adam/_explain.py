@@ -176,6 +176,8 @@ def explain(
     a, b = _dialect(a), _dialect(b)
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}; got {algorithm!r}")
+    if not ALGORITHMS[algorithm].has_dialects:
+        raise ValueError(f"{algorithm} has no dialects: every framework is given the same one")
     if (params is None) != (gradients is None):
         raise ValueError("give both params and gradients, or neither")
     if params is None:

@@ -28,7 +28,8 @@ class Rule:
 
     Attributes:
         state: NamedTuple with `count`, the `scalars` and the `moments` as fields.
-        moments: names of the per-parameter fields, in the order of `step`'s arguments.
+        moments: names of the per-parameter fields, in the order of `step`'s arguments; the first
+            is `mu`. See `is_signed`.
         coefficients: `(t, h, scalars) -> NamedTuple` of step scalars; t counts from 1, h holds the
             hyperparameters. Written with operators: on the host it is given Python floats.
         step: `(ops, u, g, *moments, k) -> (u, *moments)` for one real array. `u` is what the step
@@ -37,6 +38,7 @@ class Rule:
             the same names, by `coefficients`.
         adds_twice: whether `step` adds to `u` more than once, which torch rounds each time: where
             the parameters are known, JAX starts from them as well.
+        rates: decay rate of each moment; empty: b1 of the first, b2 of the others.
         limit: `(k, t) -> scalar`, the largest step that exact moments can make; None: none is
             known. Steps from moments stored in few bits are clipped there.
     """
@@ -47,7 +49,15 @@ class Rule:
     step: Callable[..., tuple[Any, ...]]
     scalars: tuple[tuple[str, float], ...] = ()
     adds_twice: bool = False
+    rates: tuple[str, ...] = ()
     limit: Callable[[Any, Any], Any] | None = None
+
+
+def is_signed(field: str) -> bool:
+    """Whether a moment has a sign, which its name tells: `mu...` averages gradients, `nu...` what
+    is never negative.
+    """
+    return field.startswith("mu")
 
 
 def shrink_of(h: Any, kind: Decay, form: Form = "factor", multiplier: str = "learning_rate") -> Any:

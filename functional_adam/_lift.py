@@ -18,7 +18,7 @@ from ._codecs import Moments, codecs
 from ._coded import check_code, init_code, update_coded
 from ._fixed import Fixed, thaw
 from ._hyperparameters import is_zero, read, resolve
-from ._leaf import Decay, Leaf, Rule, shrink_of, update_leaf
+from ._leaf import Decay, Leaf, Rule, is_signed, shrink_of, update_leaf
 from ._numerics import rounded, x64_enabled
 from ._placement import zeros_like
 from ._two_float import TwoFloat, as_two_float
@@ -36,7 +36,7 @@ def lift(
     maximize: bool = False,
     moments: Moments = "float32",
     dtypes: tuple[Any, ...] = (),
-    dialect: Dialect = TORCH,
+    dialect: Dialect | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Make an optax gradient transformation of a rule.
 
@@ -48,25 +48,29 @@ def lift(
         mask: which leaves decay: a tree of bools (or a prefix of one), or params -> such a tree.
         maximize: ascend: the gradient is negated first.
         moments: how moments are stored: "float32" (see `dtypes`), "bfloat16", "int8", or a pair of
-            `Codec`, for the first moment and for the others.
+            `Codec`, for moments that have a sign and for those that have none.
         dtypes: dtype each moment is kept in; None: the parameter's, at least float32.
         dialect: defaults, and the form of decay and of complex numbers; the rule has the rest.
+            None: of a rule that has no dialects; every hyperparameter has its own default.
 
     Returns:
         `optax.GradientTransformationExtraArgs`; updates have the promoted dtype of gradient and
         parameter, a None gradient gives a None update and leaves its moments alone.
     """
-    if decay == "coupled" and dialect.decay == "decoupled":
-        decay = "decoupled"
-    filled = dialect.fill(hyperparameters, decoupled=decay == "decoupled")
+    filled = hyperparameters
+    if dialect is None:
+        dialect = TORCH
+    else:
+        decay = "decoupled" if (decay, dialect.decay) == ("coupled", "decoupled") else decay
+        filled = dialect.fill(hyperparameters, decoupled=decay == "decoupled")
     hyperparameters = {name: read(name, value) for name, value in filled.items()}
     kept_in = [
-        _check.moment_dtype(f"{name}_dtype", dtype)
+        _check.moment_dtype(f"{name[:2]}_dtype", dtype)
         for name, dtype in zip(rule.moments, dtypes or [None] * len(rule.moments), strict=True)
     ]
     pair = codecs(moments)
-    coded = () if pair is None else (pair[0],) + (pair[1],) * (len(rule.moments) - 1)
-    _warn.moments_rounded_to_nearest(rule.moments, kept_in, hyperparameters)
+    coded = () if pair is None else tuple(pair[not is_signed(name)] for name in rule.moments)
+    _warn.moments_rounded_to_nearest(rule.moments, kept_in, rule.rates, hyperparameters)
     _check.one_storage(coded, rule.moments, kept_in)
 
     # A direction is scaled later: its digits must not end where the parameter's do.

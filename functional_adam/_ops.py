@@ -47,6 +47,11 @@ def _sqrt_jvp(primals, tangents):
     return root, slope * tangents[0]
 
 
+def sign_(a):
+    """-1, 0 or 1; NaN stays NaN."""
+    return lax.sign(a)
+
+
 def maximum_(a, b):
     """The larger; NaN where either is NaN."""
     return lax.max(a, b)
@@ -79,9 +84,22 @@ def floor_(a, s):
     return lax.max(a, spread(s, a))
 
 
+def clip_(a, s):
+    """`a` within +-s for a scalar s >= 0; NaN stays NaN."""
+    return lax.max(lax.min(a, spread(s, a)), spread(-s, a))
+
+
 def add_scaled(a, b, s):
-    """``a + s * b``, rounded once."""
+    """``a + s * b``, rounded once; `a` stays alive."""
     return s * b + a
+
+
+add_scaled_ = add_scaled
+
+
+def quotient(a, b):
+    """``a / b`` for arrays; both stay alive."""
+    return a / b
 
 
 def lerp_(a, b, w):

@@ -16,13 +16,16 @@ class PrecisionWarning(UserWarning):
 
 
 def moments_rounded_to_nearest(
-    names: tuple[str, ...], dtypes: list[Any], hyperparameters: Mapping[str, Any]
+    names: tuple[str, ...],
+    dtypes: list[Any],
+    rates: tuple[str, ...],
+    hyperparameters: Mapping[str, Any],
 ) -> None:
     """Warn of moments that cannot decay, or underflow, in the dtype they are to be kept in."""
-    for i, (name, dtype) in enumerate(zip(names, dtypes, strict=True)):
+    rates = rates or ("b1",) + ("b2",) * (len(names) - 1)
+    for name, dtype, rate in zip(names, dtypes, rates, strict=True):
         if dtype not in _HALF:
             continue
-        rate = "b2" if i else "b1"
         b = hyperparameters[rate]
         spacing = float(jnp.finfo(dtype).eps)
         if isinstance(b, float) and 0 < 1 - b < spacing / 2:
@@ -31,7 +34,7 @@ def moments_rounded_to_nearest(
                 f"a step, less than half the spacing {spacing:.1g} of {dtype}: rounded to nearest "
                 "it cannot decay. moments='bfloat16' takes as little memory and forgets"
             )
-        elif i and dtype == jnp.float16:
+        elif name.startswith("nu") and dtype == jnp.float16:
             _warn(
                 f"{name}_dtype=float16: numbers below 6e-8 vanish, and (1 - b2) * g**2 is below "
                 "for g < 8e-3. moments='bfloat16' takes as little memory and keeps them"

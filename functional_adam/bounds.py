@@ -24,7 +24,7 @@ import optax
 from . import _check
 
 # Rounding of the moments may exceed the bound by some units in the last place.
-_SLACK = 1 + 1e-5
+SLACK = 1 + 1e-5
 
 
 class UpdateBoundState(NamedTuple):
@@ -104,7 +104,7 @@ def clip_by_update_bound(
 
     def update(updates, state, params=None):
         del params
-        limit = _SLACK * scale * update_bound(b1, b2, state.count + 1)
+        limit = SLACK * scale * update_bound(b1, b2, state.count + 1)
         clipped = jax.tree.map(lambda u: clip(u, limit), updates)
         return clipped, UpdateBoundState(optax.safe_increment(state.count))
 
@@ -130,20 +130,20 @@ def adam_limit(k: Any, t: Any) -> Any:
     shares = abs(b), 0.0 if a is None else abs(a)
     # Without it the root is not corrected, or belongs to the step already.
     root = 1.0 if k.sqrt_c2 is None else k.sqrt_c2
-    return _SLACK * root * _look_ahead_bound(k.one_minus_b1, k.b2, k.one_minus_b2, t, *shares)
+    return SLACK * root * _look_ahead_bound(k.one_minus_b1, k.b2, k.one_minus_b2, t, *shares)
 
 
 def radam_limit(k: Any, t: Any) -> Any:
     """Largest step of RAdam with these coefficients; infinite before rectification."""
     a, b = (0.0, 1.0) if k.ahead_m is None else (k.ahead_g, k.ahead_m)
     bound = _look_ahead_bound(k.one_minus_b1, k.b2, k.one_minus_b2, t, b, a)
-    return _numpy(t).where(k.rectified, _SLACK * abs(k.neg_rectified) * bound, math.inf)
+    return numpy_of(t).where(k.rectified, SLACK * abs(k.neg_rectified) * bound, math.inf)
 
 
 def adamax_limit(k: Any, t: Any) -> Any:
     """Largest step of Adamax with these coefficients, learning rate included."""
-    ratio = (1 - k.one_minus_b1) / _positive(k.b2)
-    return _SLACK * abs(k.neg_step) * k.one_minus_b1 * _geometric(ratio, t)
+    ratio = (1 - k.one_minus_b1) / positive(k.b2)
+    return SLACK * abs(k.neg_step) * k.one_minus_b1 * geometric(ratio, t)
 
 
 def on_host(limit: Any, k: Any, t: float) -> float:
@@ -155,29 +155,30 @@ def on_host(limit: Any, k: Any, t: float) -> float:
 def _look_ahead_bound(one_minus_b1, b2, one_minus_b2, t, b, a):
     """Largest ``|b * m + a * g| / sqrt(v)`` at step t."""
     w = one_minus_b1 * b
-    series = _geometric((1 - one_minus_b1) ** 2 / _positive(b2), t)
-    return _numpy(t).sqrt((a * (a + 2 * w) + w**2 * series) / one_minus_b2)
+    series = geometric((1 - one_minus_b1) ** 2 / positive(b2), t)
+    return numpy_of(t).sqrt((a * (a + 2 * w) + w**2 * series) / one_minus_b2)
 
 
-def _geometric(q, t):
+def geometric(q, t):
     """``1 + q + ... + q**(t - 1)`` in float32, for q >= 0; its digits do not cancel near q = 1."""
-    xp, rate = _numpy(t), _log(q)
+    xp, rate = numpy_of(t), _log(q)
     near = abs(rate * t) < 1e-4
     safe = xp.where(near, 1.0, rate)
     return xp.where(near, t * (1 + rate * (t - 1) / 2), xp.expm1(safe * t) / xp.expm1(safe))
 
 
-def _numpy(t):
+def numpy_of(t):
     """NumPy on the host, where the step is a Python float, else JAX's."""
     return np if isinstance(t, float) else jnp
 
 
-def _positive(x):
+def positive(x: Any) -> Any:
+    """`x`, at least 1e-30: something to divide by."""
     return max(x, 1e-30) if isinstance(x, float) else jnp.maximum(x, 1e-30)
 
 
 def _log(x):
-    x = _positive(x)
+    x = positive(x)
     return math.log(x) if isinstance(x, float) else jnp.log(jnp.asarray(x, jnp.float32))
 
 

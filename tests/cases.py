@@ -82,6 +82,8 @@ HYPERPARAMETERS = {
     "eps": (1e-8, 1e-3),
     "weight_decay": (0.1, 0.02),
     "momentum_decay": (4e-3, 0.2),
+    "b3": (0.99, 0.9),
+    "alpha": (5.0, 2.0),
 }
 
 

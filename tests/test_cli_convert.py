@@ -129,7 +129,7 @@ def test_an_optax_checkpoint_goes_on_in_torch_and_back(tmp_path, algorithm):
     held = torch.load(tmp_path / "b.pt", weights_only=True)
     model = torch.nn.Sequential(torch.nn.Linear(3, 2))
     model.load_state_dict(held["model"])
-    optimizer = getattr(torch.optim, fa.ALGORITHMS[algorithm].torch.name)(
+    optimizer = getattr(torch.optim, fa.ALGORITHMS[algorithm].torch_class)(
         model.named_parameters(), lr=1.0
     )
     optimizer.load_state_dict(held["optimizer"])

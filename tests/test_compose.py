@@ -126,7 +126,7 @@ def test_apply_if_finite_rejects():
 def test_scale_by_is_the_direction():
     p = params()
     for name, algorithm in fa.ALGORITHMS.items():
-        if algorithm.decay == "decoupled":
+        if algorithm.defaults["weight_decay"] is None:
             continue
         chain = optax.chain(algorithm.scale(), optax.scale_by_learning_rate(1e-2))
         want = delta(_plainly(algorithm.make(1e-2), p, 7)[0], p)

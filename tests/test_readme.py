@@ -38,7 +38,7 @@ def test_the_table_names_every_algorithm():
     for name, algorithm in fa.ALGORITHMS.items():
         (row,) = re.findall(rf"^\| `{name}` \|.*$", _section("Algorithms"), re.MULTILINE)
         assert f" {algorithm.decay} " in row
-        assert f"`{algorithm.torch.name}" in row
+        assert f"`{algorithm.torch_class}" in row
 
 
 def test_the_parity_table_is_that_of_the_command():

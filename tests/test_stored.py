@@ -147,6 +147,8 @@ CASES = [
     ("NAdam", "nadam", {"weight_decay": 0.1}, "bfloat16", 32, "bfloat16"),
     ("RAdam", "radam", {"maximize": True}, "bfloat16", 16, "float16"),
     ("Adamax", "adamax", {}, "int8", 32, "float16"),
+    # Two moments that have a sign.
+    ("AdEMAMix", "ademamix", {}, "int8", 24, "bfloat16"),
 ]
 
 

@@ -13,3 +13,18 @@ from .optimizers import Adamax as Adamax
 from .optimizers import AdamW as AdamW
 from .optimizers import NAdam as NAdam
 from .optimizers import RAdam as RAdam
+
+
+def __getattr__(name: str) -> type:
+    """A class of the table that torch.optim has not: `AdaBelief`, ..."""
+    from ._made import CLASSES
+
+    if name not in CLASSES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return CLASSES[name]
+
+
+def __dir__() -> list[str]:
+    from ._made import CLASSES
+
+    return sorted({*globals(), *CLASSES})

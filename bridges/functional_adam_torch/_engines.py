@@ -153,9 +153,8 @@ def _is_uniform(batch: Batch) -> bool:
     Not where a tensor hyperparameter meets a 0-d parameter: that is computed in the wider dtype of
     the two. Nor at b1 = 0, where the sign of a zero moment depends on it.
     """
-    h = batch.h
-    given = (h.learning_rate, h.b1, h.b2, h.weight_decay)
-    return not any(isinstance(x, Tensor) for x in given) and h.b1 != 0
+    given = vars(batch.h)
+    return not any(isinstance(x, Tensor) for x in given.values()) and given["b1"] != 0
 
 
 def _eager(batch: Batch) -> Run:

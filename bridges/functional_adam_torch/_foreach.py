@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import torch
 
+from . import _single
+
 
 def neg(a):
     """``-a``."""
@@ -22,6 +24,11 @@ def abs(a):
 def sqrt(a):
     """Square root, as torch's kernel rounds it."""
     return torch._foreach_sqrt(a)
+
+
+def sign_(a):
+    """-1, 0 or 1; NaN stays NaN."""
+    return [_single.sign_(x) for x in a]
 
 
 def maximum_(a, b):
@@ -64,9 +71,33 @@ def floor_(a, s):
     return a
 
 
+def clip_(a, s):
+    """`a` within +-s for a scalar s >= 0; NaN stays NaN."""
+    low = [-x for x in s] if isinstance(s, list) else -s
+    torch._foreach_clamp_min_(a, low)
+    torch._foreach_clamp_max_(a, s)
+    return a
+
+
 def add_scaled(a, b, s):
-    """``a + s * b`` for a number s; `a` stays alive."""
+    """``a + s * b``; `a` stays alive."""
+    if isinstance(s, list):
+        return torch._foreach_add(a, torch._foreach_mul(b, s))
     return torch._foreach_add(a, b, alpha=s)
+
+
+def add_scaled_(a, b, s):
+    """``a + s * b``."""
+    if isinstance(s, list):
+        torch._foreach_add_(a, torch._foreach_mul(b, s))
+    else:
+        torch._foreach_add_(a, b, alpha=s)
+    return a
+
+
+def quotient(a, b):
+    """``a / b`` for tensors; both stay alive."""
+    return torch._foreach_div(a, b)
 
 
 def lerp_(a, b, w):

@@ -28,6 +28,11 @@ def sqrt(a):
     return a.sqrt()
 
 
+def sign_(a):
+    """-1, 0 or 1; NaN stays NaN."""
+    return torch.where(a.isnan(), a, a.sign())
+
+
 def maximum_(a, b):
     """The larger; NaN where either is NaN."""
     return torch.maximum(a, b)
@@ -59,9 +64,22 @@ def floor_(a, s):
     return torch.maximum(a, s) if isinstance(s, Tensor) else a.clamp(min=s)
 
 
+def clip_(a, s):
+    """`a` within +-s for a scalar s >= 0; NaN stays NaN."""
+    return torch.clamp(a, -s, s)
+
+
 def add_scaled(a, b, s):
     """``a + s * b``."""
     return s * b + a if isinstance(s, Tensor) else a.add(b, alpha=s)
+
+
+add_scaled_ = add_scaled
+
+
+def quotient(a, b):
+    """``a / b`` for tensors."""
+    return a / b
 
 
 def lerp_(a, b, w):

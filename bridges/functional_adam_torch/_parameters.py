@@ -85,17 +85,22 @@ def options_of(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def family_of(optimizer: Optimizer) -> str:
-    """Name of the class of torch.optim that an optimizer is.
+    """Name of the class of torch.optim, or of ours of the table, that an optimizer is.
 
     Raises:
-        TypeError: it is none of the five.
+        TypeError: it is none of them.
     """
     from torch import optim
+
+    from ._made import Made
+
+    if isinstance(optimizer, Made):
+        return optimizer.row.torch_class
 
     for kind in (optim.AdamW, optim.Adam, optim.NAdam, optim.RAdam, optim.Adamax):
         if isinstance(optimizer, kind):
             return kind.__name__
     raise TypeError(
         f"optimizer must be Adam, AdamW, NAdam, RAdam or Adamax, of torch.optim or of "
-        f"functional_adam_torch, got {type(optimizer).__name__}"
+        f"functional_adam_torch, or another of its classes, got {type(optimizer).__name__}"
     )

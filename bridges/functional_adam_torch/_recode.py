@@ -9,6 +9,7 @@ import numpy as np
 
 from functional_adam._bits import leaf_id, random_bits
 from functional_adam._int8 import MIN_SIZE, Int8, block_of, decode, encode, init
+from functional_adam._leaf import is_signed
 
 from ._layouts import permute
 
@@ -26,7 +27,7 @@ def permute_moment(x: Any, axes: tuple[int, ...] | None, field: str) -> Any:
 
 def as_float32(x: Any, field: str) -> np.ndarray:
     """A moment as an array, decoded if it is a code."""
-    return np.asarray(decode(x, x.shape, _signed(field)) if isinstance(x, Int8) else x)
+    return np.asarray(decode(x, x.shape, is_signed(field)) if isinstance(x, Int8) else x)
 
 
 def as_int8(x: Any, field: str, count: Any, name: str) -> Any:
@@ -43,14 +44,12 @@ def as_int8(x: Any, field: str, count: Any, name: str) -> Any:
         return as_float32(x, field)
     bits = random_bits(0, count, leaf_id((), f"moved {field} of {name}"), x.shape)
     empty = zeros(x.shape)
-    return Int8(*map(np.asarray, encode(jnp.asarray(x, jnp.float32), empty, bits, _signed(field))))
+    return Int8(
+        *map(np.asarray, encode(jnp.asarray(x, jnp.float32), empty, bits, is_signed(field)))
+    )
 
 
 def zeros(shape: tuple[int, ...]) -> Any:
     """A moment of zeros as it is kept with ``moments="int8"``."""
     code = init(np.zeros(shape, np.float32), MIN_SIZE)
     return Int8(*map(np.asarray, code)) if isinstance(code, Int8) else np.asarray(code)
-
-
-def _signed(field: str) -> bool:
-    return field == "mu"

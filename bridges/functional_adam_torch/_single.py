@@ -23,6 +23,11 @@ def sqrt(a):
     return a.sqrt()
 
 
+def sign_(a):
+    """-1, 0 or 1; NaN stays NaN."""
+    return torch.where(a.isnan(), a, a.sign())
+
+
 def maximum_(a, b):
     """The larger; NaN where either is NaN."""
     return torch.maximum(a, b, out=a)
@@ -58,9 +63,24 @@ def floor_(a, s):
     return a.clamp_(min=s)
 
 
+def clip_(a, s):
+    """`a` within +-s for a scalar s >= 0; NaN stays NaN."""
+    return a.clamp_(-s, s)
+
+
 def add_scaled(a, b, s):
     """``a + s * b``; `a` stays alive."""
     return a.add(b, alpha=s)
+
+
+def add_scaled_(a, b, s):
+    """``a + s * b``."""
+    return a.add_(b, alpha=s)
+
+
+def quotient(a, b):
+    """``a / b`` for tensors; both stay alive."""
+    return a / b
 
 
 def lerp_(a, b, w):

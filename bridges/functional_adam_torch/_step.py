@@ -38,7 +38,7 @@ def batch_of(
         decays_complex: whether L2 decay sees complex numbers.
     """
     rule = algorithm.rule
-    h = _hyperparameters(group)
+    h = _hyperparameters(algorithm, group)
     decay: Decay = algorithm.decay if group["weight_decay"] != 0 else "none"
     return Batch(
         formula=Formula(algorithm, decay, group["maximize"]),
@@ -53,16 +53,13 @@ def batch_of(
     )
 
 
-def _hyperparameters(group: dict[str, Any]) -> SimpleNamespace:
-    b1, b2 = group["betas"]
-    return SimpleNamespace(
-        learning_rate=_scalar(group["lr"]),
-        b1=_scalar(b1),
-        b2=_scalar(b2),
-        eps=group["eps"],
-        weight_decay=_scalar(group["weight_decay"]),
-        momentum_decay=group.get("momentum_decay"),
-    )
+def _hyperparameters(algorithm: Algorithm, group: dict[str, Any]) -> SimpleNamespace:
+    rates = dict(zip(algorithm.averages, map(_scalar, group["betas"]), strict=True))
+    h = SimpleNamespace(learning_rate=_scalar(group["lr"]), **rates)
+    for name in algorithm.hyperparameters:
+        if not hasattr(h, name):
+            setattr(h, name, _scalar(group[name]) if name == "weight_decay" else group[name])
+    return h
 
 
 def _scalar(x: Any) -> Any:

@@ -15,6 +15,7 @@ from functional_adam._bits import hashed, keys, of_moment
 from functional_adam._codecs import as_bfloat16
 from functional_adam._halves import join, split
 from functional_adam._int8 import completed, decoded, encoded
+from functional_adam._leaf import is_signed
 from functional_adam._ops import Keeping
 
 from . import _words
@@ -60,23 +61,23 @@ def step(
     """
     g, p, *rest = columns
     low = rest.pop(0) if form.extra else None
-    codes = _grouped(form, rest)
+    codes, fields = _grouped(form, rest), formula.algorithm.rule.moments
     weight = p.to(form.wide) if form.extra is None else join(p, low, _words)
     moments = [
-        decode(kind, code, i > 0, form.block).to(form.wide)
-        for i, (kind, code) in enumerate(zip(form.kinds, codes, strict=True))
+        decode(kind, code, is_signed(field), form.block).to(form.wide)
+        for field, kind, code in zip(fields, form.kinds, codes, strict=True)
     ]
     g = g.to(form.wide)
     stored = []
     bits = hashed(index, *at.moment_keys, ops=_words) if form.coded else None
 
     def keep(*new):
-        for i, (kind, x) in enumerate(zip(form.kinds, new, strict=True)):
+        for i, (field, kind, x) in enumerate(zip(fields, form.kinds, new, strict=True)):
             own = None if bits is None else of_moment(bits, i, _words)
-            stored.append(encode(kind, x, own, i > 0, form.block))
+            stored.append(encode(kind, x, own, is_signed(field), form.block))
         return [
-            decode(kind, code, i > 0, form.block).to(form.wide)
-            for i, (kind, code) in enumerate(zip(form.kinds, stored, strict=True))
+            decode(kind, code, is_signed(field), form.block).to(form.wide)
+            for field, kind, code in zip(fields, form.kinds, stored, strict=True)
         ]
 
     if form.coded:
@@ -93,23 +94,23 @@ def step(
     return [leaf, *([] if low is None else [low]), *kept]
 
 
-def decode(kind: str, code: list[Tensor], positive: bool, block: int | None) -> Tensor:
+def decode(kind: str, code: list[Tensor], signed: bool, block: int | None) -> Tensor:
     """A moment's flat column of what is kept of it."""
     if kind == "int8":
-        y = decoded(code[0].view(-1, block or 1), code[1], not positive, _words)
+        y = decoded(code[0].view(-1, block or 1), code[1], signed, _words)
         return y.view(code[0].shape)
     return _words.float32(code[0]) if kind == "bfloat16" else code[0]
 
 
 def encode(
-    kind: str, x: Tensor, bits: Tensor | None, positive: bool, block: int | None
+    kind: str, x: Tensor, bits: Tensor | None, signed: bool, block: int | None
 ) -> list[Tensor]:
     """What is kept of a moment's flat column; `bits` round it."""
     if kind == "int8" and bits is not None:
         rows = (-1, block or 1)
         x = _words.float32(x)
-        code, exponent = encoded(x.view(rows), bits.view(rows), not positive, _words)
-        return [completed(code.view(x.shape), x, not positive, _words), exponent]
+        code, exponent = encoded(x.view(rows), bits.view(rows), signed, _words)
+        return [completed(code.view(x.shape), x, signed, _words), exponent]
     if kind == "bfloat16":
         return [as_bfloat16(_words.float32(x), bits, _words)]
     return [x.to(getattr(torch, kind))]

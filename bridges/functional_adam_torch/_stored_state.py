@@ -12,6 +12,7 @@ from torch import Tensor
 from functional_adam import Algorithm
 from functional_adam._bits import hashed, of_moment
 from functional_adam._halves import join, split
+from functional_adam._leaf import is_signed
 
 from . import _storage, _words
 from ._storage import LOW, OPTIONS, Form, Storage, fits, form_of, keys_of, number, storage_of, zeros
@@ -93,8 +94,10 @@ def adopted(
     # Other bits than those of any step.
     key = random_keys(storage.seed, [count], [number(name, "load")])[0]
     bits = hashed(indices(0, p.numel(), p.device), *key, ops=_words)
-    for i, (kind, x) in enumerate(zip(form.kinds, _moments(entry, algorithm), strict=True)):
-        code = encode(kind, x.reshape(-1), of_moment(bits, i, _words), i > 0, form.block)
+    kept = zip(algorithm.rule.moments, form.kinds, _moments(entry, algorithm), strict=True)
+    for i, (field, kind, x) in enumerate(kept):
+        own_bits = of_moment(bits, i, _words)
+        code = encode(kind, x.reshape(-1), own_bits, is_signed(field), form.block)
         own = [k for k in keys_of(form, algorithm) if k != LOW]
         for target, value in zip(own[i * len(code) :], code, strict=False):
             found[target] = value.view(found[target].shape)
@@ -104,7 +107,7 @@ def adopted(
 def _moments(entry: Mapping[str, Tensor], algorithm: Algorithm) -> list[Tensor]:
     """Moments of an entry, however it is stored, in float32 or wider."""
     found = []
-    for i, field in enumerate(algorithm.rule.moments):
+    for field in algorithm.rule.moments:
         key = algorithm.torch_state[field]
         if key in entry:
             x = entry[key]
@@ -115,7 +118,7 @@ def _moments(entry: Mapping[str, Tensor], algorithm: Algorithm) -> list[Tensor]:
         code, exponent = entry[f"{key}_code"], entry[f"{key}_exponent"]
         block = code.shape[-1] // exponent.shape[-1]
         columns = [code.reshape(-1), exponent.reshape(-1)]
-        found.append(decode("int8", columns, i > 0, block).view(code.shape))
+        found.append(decode("int8", columns, is_signed(field), block).view(code.shape))
     return found
 
 

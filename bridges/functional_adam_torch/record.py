@@ -21,7 +21,6 @@ from ._recode import permute_moment
 
 Array = NDArray[Any]
 
-_SAME_NAME = ("eps", "weight_decay", "momentum_decay")
 LARGEST_FLOAT32_STEP = 2**24
 
 
@@ -40,10 +39,11 @@ class Group:
     @property
     def hyperparameters(self) -> dict[str, float]:
         """By our names, as Python numbers."""
-        b1, b2 = self.options["betas"]
-        same = {name: self.options[name] for name in _SAME_NAME if name in self.options}
-        values = dict(learning_rate=self.options["lr"], b1=b1, b2=b2, **same)
-        return {name: float(value) for name, value in values.items()}
+        row = ALGORITHMS[self.algorithm]
+        values = dict(zip(row.averages, self.options["betas"], strict=True))
+        values["learning_rate"] = self.options["lr"]
+        values |= {name: x for name, x in self.options.items() if name in row.hyperparameters}
+        return {name: float(values[name]) for name in row.hyperparameters if name in values}
 
     @property
     def maximize(self) -> bool:
@@ -91,7 +91,7 @@ class Record:
 
 
 def algorithm_of(family: str, options: Mapping[str, Any]) -> Algorithm:
-    """The algorithm that a class of torch.optim runs with the options of a group.
+    """The algorithm that a class of torch.optim or ours runs with the options of a group.
 
     Args:
         family: name of the class.
@@ -103,8 +103,10 @@ def algorithm_of(family: str, options: Mapping[str, Any]) -> Algorithm:
         bool(options.get("decoupled_weight_decay", family == "AdamW")),
     )
     for row in ALGORITHMS.values():
-        name, maximum = row.torch.name.removesuffix("W"), "nu_max" in row.rule.moments
-        if (name, maximum, row.decay == "decoupled") == wanted:
+        name, maximum = row.torch_class.removesuffix("W"), "nu_max" in row.rule.moments
+        if row.torch_twin is None and row.torch_class == family:
+            return row
+        if row.torch_twin and (name, maximum, row.decay == "decoupled") == wanted:
             return row
     raise ValueError(f"{family} with {dict(options)} is not an algorithm of functional_adam")
 

@@ -56,6 +56,8 @@ def _names(wanted: list[str]) -> list[str]:
     for name in wanted:
         if name not in ALGORITHMS:
             fail(f"--optimizer {name}: unknown; there are {', '.join(ALGORITHMS)}")
+        if ALGORITHMS[name].torch_twin is None:
+            fail(f"--optimizer {name}: torch.optim has none that it could be compared with")
     return list(dict.fromkeys(wanted))
 
 

@@ -33,6 +33,8 @@ class Hyperparameters:
     eps: float = 1e-8
     weight_decay: float = 0.0
     momentum_decay: float = 4e-3
+    b3: float = 0.9999
+    alpha: float = 5.0
     maximize: bool = False
 
 
@@ -167,6 +169,59 @@ def adamax(p: Array, g: Array, m: Array, u: Array, t: int, h: Hyperparameters):
     m = h.b1 * m + (1 - h.b1) * g
     u = np.maximum(h.b2 * u, np.abs(g) + h.eps)
     return p - h.lr / _correction(h.b1, t) * m / u, m, u
+
+
+def adabelief(p: Array, g: Array, m: Array, s: Array, t: int, h: Hyperparameters):
+    """AdaBelief with decoupled decay.
+
+    Zhuang et al. 2020, Algorithm 2, https://arxiv.org/abs/2010.07468: eps is added to s in every
+    step, and to the root.
+    """
+    g = _ascent(g, h)
+    p = p - h.lr * h.weight_decay * p
+    m = h.b1 * m + (1 - h.b1) * g
+    s = h.b2 * s + (1 - h.b2) * (g - m) ** 2 + h.eps
+    m_hat = m / _correction(h.b1, t)
+    s_hat = s / _correction(h.b2, t)
+    return p - h.lr * m_hat / (np.sqrt(s_hat) + h.eps), m, s
+
+
+def lion(p: Array, g: Array, m: Array, t: int, h: Hyperparameters):
+    """Lion: Chen et al. 2023, Algorithm 2, https://arxiv.org/abs/2302.06675."""
+    g = _ascent(g, h)
+    c = h.b1 * m + (1 - h.b1) * g
+    p = p - h.lr * (np.sign(c) + h.weight_decay * p)
+    return p, h.b2 * m + (1 - h.b2) * g
+
+
+def adopt(p: Array, g: Array, m: Array, v: Array, t: int, h: Hyperparameters):
+    """ADOPT with decoupled decay, clipped.
+
+    Taniguchi et al. 2024, Algorithm 2, https://arxiv.org/abs/2411.02853, whose step 0, which only
+    sets v, is t = 1 here; its step t is t + 1, and its c_t = t**(1/4).
+    """
+    g = _ascent(g, h)
+    p = p - h.lr * h.weight_decay * p
+    if t == 1:
+        return p, m, g**2
+    c = (t - 1) ** 0.25
+    m = h.b1 * m + (1 - h.b1) * np.clip(g / np.maximum(np.sqrt(v), h.eps), -c, c)
+    return p - h.lr * m, m, h.b2 * v + (1 - h.b2) * g**2
+
+
+def ademamix(p: Array, g: Array, m1: Array, m2: Array, v: Array, t: int, h: Hyperparameters):
+    """AdEMAMix with constant alpha and b3.
+
+    Pagliardini, Ablin and Grangier 2024, Algorithm 1, https://arxiv.org/abs/2409.03137.
+    """
+    g = _ascent(g, h)
+    m1 = h.b1 * m1 + (1 - h.b1) * g
+    m2 = h.b3 * m2 + (1 - h.b3) * g
+    v = h.b2 * v + (1 - h.b2) * g**2
+    m1_hat = m1 / _correction(h.b1, t)
+    v_hat = v / _correction(h.b2, t)
+    update = (m1_hat + h.alpha * m2) / (np.sqrt(v_hat) + h.eps) + h.weight_decay * p
+    return p - h.lr * update, m1, m2, v
 
 
 def _ascent(g: Array, h: Hyperparameters) -> Array:

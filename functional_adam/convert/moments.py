@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,12 +12,20 @@ import numpy as np
 import optax
 
 from .._int8 import Int8, decode
+from .._leaf import is_signed
 from ..rules import ALGORITHMS
 from . import names
 from ._masters import is_master, opened
 
 OURS: tuple[Any, ...] = tuple(dict.fromkeys(row.rule.state for row in ALGORITHMS.values()))
-OPTAX = (optax.ScaleByAdamState, optax.ScaleByAmsgradState)
+_TWINS = [row.optax for row in ALGORITHMS.values() if row.optax is not None]
+_STATES = [functools.reduce(getattr, twin.state.split("."), optax) for twin in _TWINS]
+OPTAX: tuple[Any, ...] = tuple(dict.fromkeys([optax.ScaleByAmsgradState, *_STATES]))
+_OWN_NAMES: dict[Any, dict[str, str]] = {
+    state: {theirs: ours for ours, theirs in twin.fields.items()}
+    for state, twin in zip(_STATES, _TWINS, strict=True)
+}
+_COUNTS = {name for twin in _TWINS for name in twin.counts}
 SCALARS = tuple({name for row in ALGORITHMS.values() for name, _ in row.rule.scalars})
 
 
@@ -39,10 +48,17 @@ class Moments:
     seed: Any = None
 
 
+def _own_names(node: Any) -> dict[str, str]:
+    """Its names of fields -> ours; a dict, which has no type, is told by the names themselves."""
+    if not isinstance(node, dict):
+        return _OWN_NAMES.get(type(node), {})
+    return next((x for x in _OWN_NAMES.values() if "mu" in x.values() and {*x} <= {*node}), {})
+
+
 def is_adam(node: Any) -> bool:
     """Whether a node is a state of ours or optax's, or a dict of its fields (a checkpoint's)."""
     if isinstance(node, dict):
-        return {"count", "mu", "nu"} <= node.keys()
+        return {"count", "mu"} <= {_own_names(node).get(name, name) for name in node}
     return isinstance(node, OURS + OPTAX)
 
 
@@ -62,8 +78,10 @@ def adam_states(state: Any) -> list[Any]:
 
 
 def fields(node: Any) -> dict[str, Any]:
-    """Fields of a state of Adam; without the seed that only coded moments have."""
-    own = dict(node) if isinstance(node, dict) else node._asdict()
+    """Fields of a state of Adam by our names; without the seed that only coded moments have."""
+    given: dict[str, Any] = dict(node) if isinstance(node, dict) else node._asdict()
+    known: dict[str, str] = _own_names(node)
+    own = {known.get(name, name): x for name, x in given.items() if name not in _COUNTS}
     if own.get("seed") is None:
         own.pop("seed", None)
     return own
@@ -110,7 +128,7 @@ def read(state: Any, *, stored: bool = False) -> dict[str, Moments]:
 
 def decoded(x: Any, field: str) -> Any:
     """A moment as an array, whose field tells whether it has a sign."""
-    return decode(x, x.shape, signed=field == "mu") if isinstance(x, Int8) else x
+    return decode(x, x.shape, signed=is_signed(field)) if isinstance(x, Int8) else x
 
 
 def _codes(tree: Any) -> Any:
@@ -169,7 +187,15 @@ def _filled(node: Any, found: Mapping[str, Moments]) -> Any:
         raise ValueError(
             f"{type(node).__name__} has no place for {', '.join(lost)}: another algorithm"
         )
-    return type(node)(**new)
+    return _renamed(node, new)
+
+
+def _renamed(node: Any, new: Mapping[str, Any]) -> Any:
+    """A state like the node of these fields, by its own names."""
+    given: dict[str, Any] = node if isinstance(node, dict) else node._asdict()
+    known: dict[str, str] = _own_names(node)
+    own = {name: "count" if name in _COUNTS else known.get(name, name) for name in given}
+    return type(node)(**{name: new[field] for name, field in own.items() if field in new})
 
 
 def _common(leaves: Mapping[str, Moments], default: Any, field: str, read: Any) -> Any:

@@ -7,15 +7,22 @@ beside this one, one row here and one import in the package's `__init__`.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from .._check import is_decay_rate
 from .._leaf import Decay, Rule
+from .adabelief import ADABELIEF, adabelief, scale_by_adabelief
 from .adam import ADAM, adam, scale_by_adam
 from .adamax import ADAMAX, adamax, scale_by_adamax
 from .adamw import adamw
+from .ademamix import ADEMAMIX, ademamix, scale_by_ademamix
+from .adopt import ADOPT, adopt, scale_by_adopt
 from .amsgrad import AMSGRAD, amsgrad, amsgradw, scale_by_amsgrad
+from .lion import LION, lion, scale_by_lion
 from .nadam import NADAM, nadam, nadamw, scale_by_nadam
 from .radam import RADAM, radam, radamw, scale_by_radam
 
@@ -25,14 +32,34 @@ class Twin:
     """The same algorithm in another framework: its name there and the options that select it.
 
     Attributes:
-        name: class in `torch.optim` or `keras.optimizers`, or function in `optax`.
+        name: class in `torch.optim` or `keras.optimizers`, or function in `optax`, whose module
+            may stand before it with a dot.
         options: keyword arguments that make it this algorithm.
         same: whether it is this formula; False where it needs that framework's dialect.
+        also: its argument -> ours, of a number that it asks for twice.
+        decays: whether it has an argument `weight_decay`, where ours decouples decay.
+        fields: our state field -> its own, where they differ.
+        state: name of its state in optax.
+        counts: fields of that state that are its count once more.
     """
 
     name: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     same: bool = True
+    also: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    decays: bool = True
+    fields: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    state: str = "ScaleByAdamState"
+    counts: tuple[str, ...] = ()
+
+    def of(self, module: Any) -> Any:
+        """The class or function, of the package it is in."""
+        return functools.reduce(getattr, self.name.split("."), module)
+
+    def arguments(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Its keyword arguments: these values, numbers it asks for twice, and its options."""
+        twice = {theirs: values[ours] for theirs, ours in self.also.items() if ours in values}
+        return {**values, **twice, **self.options}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +71,8 @@ class Algorithm:
         scale: its direction only, `scale_by_x(*, ...)`.
         rule: formula, step scalars and state.
         decay: how its `weight_decay` acts.
-        torch: its twin in `torch.optim`.
+        torch: its twin in `torch.optim`, or the name of the class that the bridge makes of this
+            row, where torch has none.
         torch_state: our state field -> torch's state key.
         optax: its twin in optax, or None.
         keras: its twin in Keras, or None; its decay is decoupled always.
@@ -58,7 +86,7 @@ class Algorithm:
     scale: Callable[..., Any]
     rule: Rule
     decay: Decay
-    torch: Twin
+    torch: Twin | str
     torch_state: Mapping[str, str]
     optax: Twin | None
     paper: str
@@ -70,6 +98,38 @@ class Algorithm:
     def name(self) -> str:
         """Name of the function that makes it."""
         return self.make.__name__
+
+    @property
+    def torch_twin(self) -> Twin | None:
+        """Its twin in `torch.optim`, or None."""
+        return self.torch if isinstance(self.torch, Twin) else None
+
+    @property
+    def torch_class(self) -> str:
+        """Name of its class in the torch bridge."""
+        return self.torch if isinstance(self.torch, str) else self.torch.name
+
+    @property
+    def torch_options(self) -> Mapping[str, Any]:
+        """Options of that class that select it."""
+        return {} if isinstance(self.torch, str) else self.torch.options
+
+    @property
+    def averages(self) -> tuple[str, ...]:
+        """Its decay rates, in the order of torch's `betas`."""
+        return tuple(name for name in self.hyperparameters if is_decay_rate(name))
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """Defaults of its hyperparameters; None: the dialect's. The learning rate has none."""
+        known = inspect.signature(self.make).parameters
+        names = (name for name in self.hyperparameters if name != "learning_rate")
+        return {name: known[name].default for name in names}
+
+    @property
+    def has_dialects(self) -> bool:
+        """Whether frameworks read it differently: it takes `dialect`."""
+        return "dialect" in inspect.signature(self.make).parameters
 
 
 _MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq"}
@@ -117,6 +177,24 @@ _ROWS = (
     Algorithm(adamax, scale_by_adamax, ADAMAX, "coupled",
               Twin("Adamax"), _NORM, Twin("adamax"), _ADAM_PAPER,
               keras=Twin("Adamax", same=False), keras_state=_KERAS_NORM),
+    Algorithm(adabelief, scale_by_adabelief, ADABELIEF, "decoupled",
+              "AdaBelief", {"mu": "exp_avg", "nu_centered": "exp_avg_var"},
+              Twin("adabelief", also={"eps_root": "eps"}, decays=False,
+                   fields={"nu_centered": "nu"}, state="ScaleByBeliefState"),
+              "Zhuang et al. 2020, https://arxiv.org/abs/2010.07468"),
+    Algorithm(lion, scale_by_lion, LION, "decoupled",
+              "Lion", {"mu": "exp_avg"}, Twin("lion", state="ScaleByLionState"),
+              "Chen et al. 2023, https://arxiv.org/abs/2302.06675",
+              ("learning_rate", "b1", "b2", "weight_decay")),
+    Algorithm(adopt, scale_by_adopt, ADOPT, "decoupled",
+              "ADOPT", _MOMENTS, Twin("contrib.adopt", decays=False),
+              "Taniguchi et al. 2024, https://arxiv.org/abs/2411.02853"),
+    Algorithm(ademamix, scale_by_ademamix, ADEMAMIX, "decoupled",
+              "AdEMAMix", {"mu": "exp_avg_fast", "mu_slow": "exp_avg_slow", "nu": "exp_avg_sq"},
+              Twin("contrib.ademamix", fields={"mu": "m1", "mu_slow": "m2"},
+                   state="contrib._ademamix.ScaleByAdemamixState", counts=("count_m2",)),
+              "Pagliardini et al. 2024, https://arxiv.org/abs/2409.03137",
+              ("learning_rate", "b1", "b2", "b3", "alpha", "eps", "weight_decay")),
 )
 # fmt: on
 

@@ -29,11 +29,10 @@ STATIC = {"algorithm": ALGORITHMS, "dialect": DIALECTS}
 DEFAULTS: Mapping[str, Any] = {
     "algorithm": "adamw",
     "dialect": "TORCH",
-    "b1": 0.9,
     "warmup": 0.0,
     "final": 1.0,
 }
-_NUMBERS = ("learning_rate", "b1", "b2", "eps", "weight_decay", "momentum_decay")
+NUMBERS = tuple(dict.fromkeys(name for row in ALGORITHMS.values() for name in row.hyperparameters))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,12 +102,17 @@ def group_of(config: Config) -> Group:
                 f"amsgrad={config['amsgrad']!r}"
             )
         algorithm = twins[algorithm]
+    if chosen["dialect"] != DEFAULTS["dialect"] and not ALGORITHMS[algorithm].has_dialects:
+        raise ValueError(
+            f"{algorithm} has no dialects: leave dialect={chosen['dialect']!r} out, or choose "
+            "another algorithm"
+        )
     return Group(algorithm, chosen["dialect"], selects)
 
 
 def check(config: Config, own: Sequence[str]) -> None:
     """Raise ValueError where a configuration has a name or a value it cannot have."""
-    known = {*_NUMBERS, *DEFAULTS, "amsgrad", *own}
+    known = {*NUMBERS, *DEFAULTS, "amsgrad", *own}
     unknown = [name for name in config if name not in known]
     if unknown:
         raise ValueError(
@@ -119,7 +123,7 @@ def check(config: Config, own: Sequence[str]) -> None:
     if missing:
         raise ValueError(f"the configuration has no {', '.join(missing)}: {dict(config)}")
     group = group_of(config)
-    for name in _NUMBERS:
+    for name in NUMBERS:
         if name in config:
             _check.number(name, _real(name, config[name]))
     for name, most in (("warmup", 1.0), ("final", math.inf)):
@@ -128,10 +132,11 @@ def check(config: Config, own: Sequence[str]) -> None:
             raise ValueError(f"{name} must be in [0, {most}), got {value}")
     if "amsgrad" in config and not isinstance(config["amsgrad"], bool | np.bool_):
         raise ValueError(f"amsgrad must be True or False, got {config['amsgrad']!r}")
-    if "momentum_decay" in config and "momentum_decay" not in group.names:
-        raise ValueError(
-            f"momentum_decay has no meaning for {group.algorithm} in dialect {group.dialect}"
-        )
+    for name in NUMBERS:
+        if name in config and name not in ("learning_rate", *group.names):
+            raise ValueError(
+                f"{name} has no meaning for {group.algorithm} in dialect {group.dialect}"
+            )
     for name in own:
         if not math.isfinite(_real(name, config[name])):
             raise ValueError(f"{name} must be finite, got {config[name]}")
@@ -143,9 +148,10 @@ def filled(config: Config, of: int) -> dict[str, Any]:
     Where decay follows the schedule's multiplier, the peak is `base_learning_rate` as well.
     """
     group = group_of(config)
-    values = {**DEFAULTS, **config}
+    own = {name: x for name, x in group.row.defaults.items() if x is not None}
+    values = {**DEFAULTS, **own, **config}
     given = {name: values.get(name) for name in ("learning_rate", *group.names)}
-    if group.row.decay == "decoupled":
+    if group.row.decay == "decoupled" and group.row.has_dialects:
         given["base_learning_rate"] = None
     else:
         given["weight_decay"] = values.get("weight_decay", 0.0)
@@ -198,7 +204,8 @@ def transformation(
 ) -> optax.GradientTransformationExtraArgs:
     """The group's optimizer; `update` is given every hyperparameter."""
     # The numbers here are only placeholders: each update overrides them.
-    tx = group.row.make(1e-3, weight_decay=0.0, dialect=group.reading)
+    reading = {"dialect": group.reading} if group.row.has_dialects else {}
+    tx = group.row.make(1e-3, weight_decay=0.0, **reading)
     if group.selects:
         tx = _selecting(tx)
     if before is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .._check import is_decay_rate
 from ..dialects import DIALECTS
 from ..rules import ALGORITHMS
 from ._dimension import Dimension, Side
@@ -16,8 +17,8 @@ from ._dimension import Dimension, Side
 Config = Mapping[str, Any]
 """Hyperparameters by name, as plain numbers, bools and names.
 
-`learning_rate` (the peak), `b1`, `b2`, `eps`, `weight_decay`, `momentum_decay`, as in the
-algorithms; `warmup`, share of the run in [0, 1); `final`, last learning rate over the peak, reached
+`learning_rate` (the peak), `b1`, `b2`, `eps`, `weight_decay` and what else the algorithm has, as
+there; `warmup`, share of the run in [0, 1); `final`, last learning rate over the peak, reached
 along half a cosine (1: constant); `algorithm`, `dialect`, names in `ALGORITHMS` and `DIALECTS`;
 `amsgrad`, a bool; further names are the task's own.
 """
@@ -154,7 +155,7 @@ class Space:
 
 
 # fmt: off
-_OPTIONAL: Mapping[str, Dimension] = {
+_OPTIONAL: dict[str, Dimension] = {
     "eps": Dimension("eps", 1e-10, 1e-4, "log", default=1e-8),
     "amsgrad": Dimension("amsgrad", scale="choice", choices=(False, True), default=False),
     "warmup": Dimension("warmup", 0.0, 0.1, default=0.0, bounds=(0.0, 0.5)),
@@ -165,6 +166,28 @@ _OPTIONAL: Mapping[str, Dimension] = {
     ),
 }
 # fmt: on
+
+_ALWAYS = ("learning_rate", "b1", "b2", "weight_decay")
+
+
+def _further(name: str, default: float) -> Dimension:
+    """A hyperparameter that few algorithms have: a decade to each side of its default, for a decay
+    rate of the length of its memory.
+    """
+    if is_decay_rate(name):
+        left = 1 - default
+        return Dimension(name, 1 - 10 * left, 1 - left / 10, "log_one_minus", default=default)
+    return Dimension(name, default / 10, default * 10, "log", default=default)
+
+
+def _optional(algorithm: str) -> Mapping[str, Dimension]:
+    """What can be added by name: the same for all, and what only this algorithm has."""
+    defaults = ALGORITHMS[algorithm].defaults
+    return _OPTIONAL | {
+        name: _further(name, default)
+        for name, default in defaults.items()
+        if default is not None and name not in {*_OPTIONAL, *_ALWAYS}
+    }
 
 
 def adamw_space(
@@ -211,25 +234,26 @@ def adamw_space(
         >>> space.names
         ('learning_rate', 'b1', 'b2', 'weight_decay')
     """
-    unknown = [name for name in search if name not in _OPTIONAL]
-    if unknown:
-        raise ValueError(
-            f"{', '.join(unknown)}: cannot be added by name; choose from {', '.join(_OPTIONAL)}, "
-            "or use Space.with_"
-        )
     if steps is not None and steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     if decay is None:
         decay = (1e-6, 1e-2) if steps is None else (1e-3 / steps, 3 / steps)
     if algorithm not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}; got {algorithm!r}")
+    optional, defaults = _optional(algorithm), ALGORITHMS[algorithm].defaults
+    unknown = [name for name in search if name not in optional]
+    if unknown:
+        raise ValueError(
+            f"{', '.join(unknown)}: cannot be added by name; choose from {', '.join(optional)}, "
+            "or use Space.with_"
+        )
     if dialect not in DIALECTS:
         raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}; got {dialect!r}")
     dimensions = (
         Dimension("learning_rate", *learning_rate, "log", default=1e-3),
-        Dimension("b1", *b1, "log_one_minus", default=0.9),
-        Dimension("b2", *b2, "log_one_minus", default=0.999),
+        Dimension("b1", *b1, "log_one_minus", default=defaults["b1"]),
+        Dimension("b2", *b2, "log_one_minus", default=defaults["b2"] or 0.999),
         Dimension("weight_decay", *decay, "log", default=1e-2, per="learning_rate"),
     )
     fixed = dict(algorithm=algorithm, dialect=dialect, final=final, warmup=warmup)
-    return Space(dimensions, fixed).with_(**{name: _OPTIONAL[name] for name in search})
+    return Space(dimensions, fixed).with_(**{name: optional[name] for name in search})

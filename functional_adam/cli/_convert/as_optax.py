@@ -36,8 +36,12 @@ def transformation(group: Group) -> Any:
     parts = [optax.scale(-1.0)] if group.maximize else []
     if row.decay == "coupled" and decay:
         parts.append(optax.add_decayed_weights(decay))
-    own = {"weight_decay": decay} if row.decay == "decoupled" else {}
-    made = getattr(optax, row.optax.name)(**h, **own)
+    own = {}
+    if row.decay == "decoupled" and row.optax.decays:
+        own = {"weight_decay": decay}
+    elif row.decay == "decoupled" and decay:
+        raise ValueError(f"optax.{row.optax.name} has no weight_decay: --structure ours")
+    made = row.optax.of(optax)(**row.optax.arguments({**h, **own}))
     return optax.chain(*parts, made) if parts else made
 
 

@@ -131,11 +131,13 @@ def _order(choices: Choices, known: Mapping[str, Any]) -> list[str]:
 
 
 def _default_options(row: Any) -> dict[str, Any]:
-    """The options of a new optimizer of torch's class."""
+    """The options of a new optimizer of torch's class, or of ours where torch has none."""
     import torch
 
-    kind = getattr(torch.optim, row.torch.name)
-    made = kind([torch.nn.Parameter(torch.zeros(()))], **row.torch.options)
+    import functional_adam_torch
+
+    kind = getattr(torch.optim if row.torch_twin else functional_adam_torch, row.torch_class)
+    made = kind([torch.nn.Parameter(torch.zeros(()))], lr=1e-3, **row.torch_options)
     return {key: x for key, x in made.state_dict()["param_groups"][0].items() if key != "params"}
 
 

@@ -107,9 +107,10 @@ def _is_model(x: Any) -> bool:
 
 def _infer(options: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str:
     """Which algorithm a group belongs to, by the keys that only one class has."""
-    keys = {key for entry in entries for key in entry}
-    if "exp_inf" in keys:
-        return "adamax"
+    keys = {key for entry in entries for key in entry} - {"step"}
+    only = [row for row in ALGORITHMS.values() if {*row.torch_state.values()} == keys]
+    if len(only) == 1:
+        return only[0].name
     if "decoupled_weight_decay" not in options:
         raise ValueError(
             "the checkpoint does not say by which class it was made: pass --algorithm with one of "

@@ -78,7 +78,7 @@ def _row(comparison: Comparison) -> dict[str, Any]:
     own_bound, loss_bound = own_bounds(comparison)
     failures = broken(comparison)
     return {
-        "torch": f"torch.optim.{comparison.algorithm.torch.name}",
+        "torch": f"torch.optim.{comparison.algorithm.torch_class}",
         "hyperparameters": dict(comparison.hyperparameters),
         "runs": {
             KEYS[way]: {

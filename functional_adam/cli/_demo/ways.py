@@ -52,7 +52,8 @@ class Ways:
 
 def ways(algorithm: Algorithm, setup: Setup) -> Ways:
     """Every way to train with one optimizer, before the first step."""
-    twin = algorithm.torch
+    twin = algorithm.torch_twin
+    assert twin is not None, "checked by the command"
     options = dict(twin.options)
     if algorithm.decay == "decoupled":
         options["weight_decay"] = DECAY

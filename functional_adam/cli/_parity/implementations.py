@@ -74,6 +74,8 @@ def leader_of(algorithm: str, variant: Variant) -> str:
     if variant.nesterov:
         return "jax"
     modes = torch_modes(ALGORITHMS[algorithm])
+    if not modes:
+        return "jax"
     return "torch-fused" if "fused" in modes else "torch-single"
 
 

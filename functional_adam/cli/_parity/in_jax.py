@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -39,16 +40,17 @@ def theirs(algorithm: str, variant: Variant) -> InJax:
     h = hyperparameters(found, variant)
     decay = h.pop("weight_decay")
     h.pop("momentum_decay", None)
-    options = dict(found.optax.options)
-    if found.decay == "decoupled":
-        options["weight_decay"] = decay
+    options = {"weight_decay": decay} if found.decay == "decoupled" and found.optax.decays else {}
     if variant.nesterov:
         options["nesterov"] = True
     parts = [optax.scale(-1.0)] if variant.maximize else []
     if found.decay == "coupled" and decay:
         parts.append(optax.add_decayed_weights(decay))
-    make = getattr(optax, found.optax.name)
-    return InJax(found, optax.chain(*parts, make(**h, **options)))
+    made = found.optax.of(optax)(**found.optax.arguments({**h, **options}))
+    parts.append(made)
+    if found.decay == "decoupled" and not found.optax.decays and decay:
+        parts.append(optax.add_decayed_weights(-h["learning_rate"] * decay))
+    return InJax(found, optax.chain(*parts), found.optax.fields)
 
 
 def in_dialect(peer: Peer) -> InJax:
@@ -67,8 +69,8 @@ def peer_in_optax(peer: Peer) -> InJax:
 class InJax:
     """One leaf of each dtype under one transformation."""
 
-    def __init__(self, algorithm: Algorithm, tx: Any):
-        self._algorithm = algorithm
+    def __init__(self, algorithm: Algorithm, tx: Any, names: Mapping[str, str] | None = None):
+        self._algorithm, self._names = algorithm, names or {}
 
         def step(gradients, state, params):
             updates, state = tx.update(gradients, state, params)
@@ -81,6 +83,9 @@ class InJax:
         if self._empty is None:
             self._empty = jax.eval_shape(self._init, state.params)
         fields = {"count": state.count, **state.scalars, **state.moments}
+        fields = {self._names.get(name, name): x for name, x in fields.items()}
+        twin = self._algorithm.optax
+        fields |= dict.fromkeys(twin.counts if twin else (), state.count)
         # The chains of optax have the fields deeper down, and not all that ours have.
         present = {name for name in fields if optax.tree.get_all_with_path(self._empty, name)}
         filled = optax.tree.set(self._empty, **{name: fields[name] for name in present})
@@ -99,7 +104,8 @@ class InJax:
             return {name: np.asarray(x).astype(numpy_dtype(name)) for name, x in tree.items()}
 
         def fields(*names):
-            found = {name: optax.tree.get_all_with_path(self._state, name) for name in names}
+            own = {name: self._names.get(name, name) for name in names}
+            found = {name: optax.tree.get_all_with_path(self._state, x) for name, x in own.items()}
             return {name: pairs[0][1] for name, pairs in found.items() if pairs}
 
         scalars = fields("count", *dict(rule.scalars))

@@ -13,9 +13,6 @@ from .inputs import Leaves, State, numpy_dtype
 from .rows import Variant, hyperparameters
 
 _MODES = {"single": {"foreach": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
-_OURS_TO_TORCH = {"learning_rate": "lr", "weight_decay": "weight_decay", "eps": "eps"} | {
-    "momentum_decay": "momentum_decay"
-}
 
 
 class InTorch:
@@ -24,11 +21,13 @@ class InTorch:
     def __init__(self, module: Any, algorithm: str, variant: Variant, mode: str):
         self._algorithm = ALGORITHMS[algorithm]
         h = hyperparameters(self._algorithm, variant)
-        self._class = getattr(module, self._algorithm.torch.name)
+        self._class = getattr(module, self._algorithm.torch_class)
+        rates = self._algorithm.averages
         self._options = {
-            **{theirs: h[ours] for ours, theirs in _OURS_TO_TORCH.items() if ours in h},
-            **dict(betas=(h["b1"], h["b2"]), maximize=variant.maximize),
-            **self._algorithm.torch.options,
+            **dict(lr=h["learning_rate"], betas=tuple(h[name] for name in rates)),
+            **{name: x for name, x in h.items() if name not in ("learning_rate", *rates)},
+            **dict(maximize=variant.maximize),
+            **self._algorithm.torch_options,
             **_MODES[mode],
         }
 

@@ -17,7 +17,7 @@ from .figures import Figures
 from .implementations import Implementation, double_precision, leader_of, make, on_the_host
 from .inputs import Leaves, State, beginning, gradients
 from .peers import Peer
-from .rows import HALVES, Row, Variant, every_row, torch_modes
+from .rows import HALVES, Row, Variant, every_row, is_written, torch_modes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +138,8 @@ def _free(algorithm: str, variant: Variant, rows: list[Row], sizes: Sizes) -> di
     """Where every implementation gets to, each on its own way."""
     names = {name for row in rows for name in (row.subject, row.against)}
     if not isinstance(variant, Peer):
-        names.add("reference")
+        if is_written(ALGORITHMS[algorithm], variant):
+            names.add("reference")
         if not variant.nesterov:
             names |= {f"torch-{mode}" for mode in torch_modes(ALGORITHMS[algorithm])}
     begin = functools.partial(beginning, ALGORITHMS[algorithm], size=sizes.free)

@@ -12,6 +12,7 @@ import torch
 
 from functional_adam import ALGORITHMS, Algorithm
 
+from .. import reference
 from .peers import Peer
 from .peers_live import LIVE
 from .peers_source import SOURCES
@@ -59,13 +60,21 @@ class Row:
 def hyperparameters(algorithm: Algorithm, variant: Variant) -> dict[str, Any]:
     """Values for every hyperparameter that the algorithm has."""
     given = COMMON | {"weight_decay": DECAY[algorithm.decay]} | dict(variant.hyperparameters)
-    return {name: given[name] for name in algorithm.hyperparameters}
+    own = {name: x for name, x in algorithm.defaults.items() if name not in given}
+    return {name: {**own, **given}[name] for name in algorithm.hyperparameters}
 
 
 def torch_modes(algorithm: Algorithm) -> tuple[str, ...]:
-    """How torch can run an algorithm: single, foreach and, where there is one, fused."""
-    has_fused = "fused" in inspect.signature(getattr(torch.optim, algorithm.torch.name)).parameters
+    """How torch can run an algorithm: single, foreach and, where there is one, fused; or not."""
+    if algorithm.torch_twin is None:
+        return ()
+    has_fused = "fused" in inspect.signature(algorithm.torch_twin.of(torch.optim)).parameters
     return ("single", "foreach", "fused") if has_fused else ("single", "foreach")
+
+
+def is_written(algorithm: Algorithm, variant: Variant) -> bool:
+    """Whether the float64 oracle has it."""
+    return hasattr(reference, algorithm.name + ("_nesterov" if variant.nesterov else ""))
 
 
 def every_row() -> list[Row]:
@@ -108,12 +117,15 @@ def _has(algorithm: Algorithm, variant: Variant) -> bool:
 def _pairs(algorithm: Algorithm, variant: Variant, dtype: str) -> list[tuple[str, str]]:
     modes = () if variant.nesterov else torch_modes(algorithm)
     pairs = [("bridge-single", "torch-single"), ("bridge-foreach", "torch-foreach")][: len(modes)]
+    if algorithm.torch_twin is None:
+        oracle = "reference" if is_written(algorithm, variant) else "jax"
+        pairs = [("bridge-single", oracle), ("bridge-foreach", "bridge-single")]
     pairs += [("jax", f"torch-{mode}") for mode in modes]
     if dtype in HALVES and dtype in variant.free:
         pairs += [("jax-half", f"torch-{mode}") for mode in modes]
     optax = algorithm.optax and "momentum_decay" not in variant.hyperparameters
     pairs += [("jax", "optax")] if optax else []
-    pairs += [("jax", "reference")]
+    pairs += [("jax", "reference")] if is_written(algorithm, variant) else []
     pairs += [("torch-fused", "torch-single")] if "fused" in modes else []
     pairs += [("optax", "torch-single")] if optax and modes else []
     return pairs

@@ -5,8 +5,6 @@ from __future__ import annotations
 from ...dialects import OPTAX, TORCH
 from ._settings import USAGE_IN_JAX, Settings, heading, ours_only, schedule_code
 
-# Where both have an algorithm and these dialects agree on it up to rounding.
-_SAME = {"adam": "adam", "adamw": "adamw", "adamax": "adamax"}
 # What optax has of its own dialect only.
 _OWN = {"amsgrad": "amsgrad", "radam": "radam"}
 
@@ -14,10 +12,15 @@ _OWN = {"amsgrad": "amsgrad", "radam": "radam"}
 def write_optax(s: Settings) -> str:
     """Code that defines `tx`, `optax.adamw` or its like."""
     name = _name(s)
-    values = {"b1": s.values["b1"], "b2": s.values["b2"], "eps": s.values["eps"]}
+    twin = s.row.optax
+    values = {n: x for n, x in s.values.items() if n != "weight_decay"}
     decay = s.values.get("weight_decay", 0.0)
-    if s.row.decay == "decoupled":
+    if s.row.decay == "decoupled" and (twin is None or twin.decays):
         values["weight_decay"] = decay
+    elif s.row.decay == "decoupled" and decay:
+        raise ours_only(s, "optax", f"{s.row.name} with weight_decay")
+    if twin is not None:
+        values = twin.arguments(values)
     schedule, rate = schedule_code(
         s,
         "optax.warmup_cosine_decay_schedule",
@@ -46,8 +49,9 @@ def write_optax(s: Settings) -> str:
 
 def _name(s: Settings) -> str:
     name = s.row.name
-    if s.dialect in (TORCH, OPTAX) and name in _SAME:
-        return _SAME[name]
+    # Where both have an algorithm, and these dialects agree on it up to rounding.
+    if s.dialect in (TORCH, OPTAX) and s.row.optax is not None and s.row.optax.same:
+        return s.row.optax.name
     if s.dialect == OPTAX and name in _OWN:
         return _OWN[name]
     raise ours_only(s, "optax", f"{name} in the dialect {s.dialect.name}")

@@ -11,6 +11,9 @@ _SAME = ("adam", "adamw")
 
 def write_torch(s: Settings) -> str:
     """Code that defines `make_optimizer(model) -> (optimizer, scheduler)`."""
+    twin = s.row.torch_twin
+    if twin is None:
+        raise ours_only(s, "torch.optim", s.row.name)
     if not (s.dialect == TORCH or (s.dialect == OPTAX and s.row.name in _SAME)):
         raise ours_only(s, "torch.optim", f"{s.row.name} in the dialect {s.dialect.name}")
     modules = ["torch"] if s.constant else ["math", "torch"]
@@ -20,7 +23,7 @@ def write_torch(s: Settings) -> str:
         "eps": s.values["eps"],
         "weight_decay": s.values["weight_decay"],
         **({"momentum_decay": s.values["momentum_decay"]} if "momentum_decay" in s.values else {}),
-        **s.row.torch.options,
+        **twin.options,
     }
     arguments = "".join(f"        {name}={value!r},\n" for name, value in values.items())
     lines = [
@@ -30,8 +33,8 @@ def write_torch(s: Settings) -> str:
         *_factor(s),
         "",
         "def make_optimizer(model):",
-        f'    """{s.row.torch.name} and its schedule: call both `step()` once in each step."""',
-        f"    optimizer = torch.optim.{s.row.torch.name}(",
+        f'    """{twin.name} and its schedule: call both `step()` once in each step."""',
+        f"    optimizer = torch.optim.{twin.name}(",
         f"        model.parameters(),\n{arguments}    )",
         "    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)",
         "    return optimizer, scheduler",
