@@ -39,6 +39,8 @@ class Rule:
             the parameters are known, JAX starts from them as well.
         limit: `(k, t) -> scalar`, the largest step that exact moments can make; None: none is
             known. Steps from moments stored in few bits are clipped there.
+        eps_cut: `k -> scalar`: where the last moment is smaller, the step would be more than twice
+            as long without eps; k of numbers or arrays. None: it is not known.
     """
 
     state: Callable[..., Any]
@@ -48,6 +50,7 @@ class Rule:
     scalars: tuple[tuple[str, float], ...] = ()
     adds_twice: bool = False
     limit: Callable[[Any, Any], Any] | None = None
+    eps_cut: Callable[[Any], Any] | None = None
 
 
 def shrink_of(h: Any, kind: Decay, form: Form = "factor", multiplier: str = "learning_rate") -> Any:

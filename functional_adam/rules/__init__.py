@@ -7,11 +7,13 @@ beside this one, one row here and one import in the package's `__init__`.
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from .._leaf import Decay, Rule
+from ..dialects import Dialect
 from .adam import ADAM, adam, scale_by_adam
 from .adamax import ADAMAX, adamax, scale_by_adamax
 from .adamw import adamw
@@ -70,6 +72,11 @@ class Algorithm:
     def name(self) -> str:
         """Name of the function that makes it."""
         return self.make.__name__
+
+    def rule_in(self, dialect: Dialect) -> Rule:
+        """Its rule in a dialect, by the function `rule` of its file."""
+        make = getattr(sys.modules[self.scale.__module__], "rule", None)
+        return self.rule if make is None else make(dialect)
 
 
 _MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq"}

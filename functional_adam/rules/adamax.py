@@ -35,6 +35,11 @@ def coefficients(dialect, t, h, _):
     return k._replace(eps=None, eps_after=h.eps) if after else k
 
 
+def eps_cut(k):
+    """Eps inside the maximum is half of it where the rest is no larger."""
+    return 2 * k.eps if k.eps_after is None else k.eps_after
+
+
 def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to, `v` the weighted maximum."""
     m = ops.lerp_(m, g, k.one_minus_b1)
@@ -48,9 +53,8 @@ def step(ops, u, g, m, v, k):
 def rule(dialect: Dialect) -> Rule:
     """Adamax in a dialect; the same object each time."""
     dialect.require("adamax_eps", "adamax")
-    return Rule(
-        AdamState, ("mu", "nu"), functools.partial(coefficients, dialect), step, limit=adamax_limit
-    )
+    made = functools.partial(coefficients, dialect)
+    return Rule(AdamState, ("mu", "nu"), made, step, limit=adamax_limit, eps_cut=eps_cut)
 
 
 ADAMAX = rule(TORCH)

@@ -80,6 +80,13 @@ def nesterov_coefficients(dialect, t, h, _):
     )
 
 
+def eps_cut(k):
+    """As Adam's, of an eps that is uncorrected already; nothing is divided before rectification."""
+    inside = 0.0 if k.eps_root is None else k.eps_root
+    root = (2 * k.eps + sqrt(k.eps * k.eps + 3 * inside)) / 3
+    return when(k.rectified, lambda: root * root, 0.0)
+
+
 def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
@@ -97,9 +104,8 @@ def rule(dialect: Dialect, nesterov: bool = False) -> Rule:
     if nesterov:
         dialect.require("nesterov", "radam(nesterov=True)")
     scalars = nesterov_coefficients if nesterov else coefficients
-    return Rule(
-        AdamState, ("mu", "nu"), functools.partial(scalars, dialect), step, limit=radam_limit
-    )
+    made = functools.partial(scalars, dialect)
+    return Rule(AdamState, ("mu", "nu"), made, step, limit=radam_limit, eps_cut=eps_cut)
 
 
 RADAM = rule(TORCH)
