@@ -2,7 +2,7 @@
 
 updates, state = tx.update(gradients, state, params)
 found = health(updates, state, params, gradients)  # may be jitted
-print("\\n".join(summarize(found)))
+print(*summarize(found), sep="; ")
 writer.add_scalars("adam", flatten(found), step)  # or wandb.log(flatten(found), step=step)
 """
 

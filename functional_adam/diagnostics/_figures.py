@@ -68,7 +68,7 @@ class Figures(NamedTuple):
 
     Attributes:
         update_ratio: norm of the update over norm of the weights; infinite for zero weights.
-        effective_rate: sum of \|u\| over sum of \|m / c1\|: the rate at which plain momentum would
+        effective_rate: sum of |u| over sum of |m / c1|: the rate at which plain momentum would
             go as far, decay included.
         eps_dominates: share of live coordinates where the step would be more than twice as long
             without eps: ``sqrt(v / c2) < eps`` where eps is added after the correction.
@@ -83,7 +83,7 @@ class Figures(NamedTuple):
         c2: 1 - b2**t.
         step_size: root of the mean of ``(u / learning_rate)**2`` over live coordinates.
         live: share of coordinates.
-        unsound: 1 where a sum of \|u\|, \|m\| or v (or of \|g\|) is not finite, or a v is negative.
+        unsound: 1 where a sum of |u|, |m| or v (or of |g|) is not finite, or a v is negative.
     """
 
     update_ratio: Any

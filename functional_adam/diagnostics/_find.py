@@ -119,10 +119,10 @@ def described(node: Any, row: Algorithm, dialect: Dialect | None, values: Any) -
 
     corrections = (one_minus_power(b, t) for b in (h.b1, h.b2))
     cut = None if rule.eps_cut is None else scalar(rule.eps_cut(k))
-    scalars = Scalars(
-        *(scalar(h.b1), scalar(h.b2), *map(scalar, corrections), cut),
-        rate=None if rate is None else scalar(h.learning_rate),
-    )
+    b1, b2 = scalar(h.b1), scalar(h.b2)
+    c1, c2 = corrections
+    at = scalar(h.learning_rate) if rate is not None else None
+    scalars = Scalars(b1, b2, scalar(c1), scalar(c2), cut, at)
     return State(row, dialect, scalars, own.get("seed") is not None)
 
 
