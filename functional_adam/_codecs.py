@@ -49,7 +49,7 @@ def bfloat16_codec() -> Codec:
     """The upper half of a float32, stochastically rounded; every leaf."""
     return Codec(
         lambda like: zeros_like(like, jnp.bfloat16),
-        lambda code, shape: code.astype(jnp.float32),
+        lambda code, shape: _words.from_bits(_words.of_half(code)),
         lambda x, old, bits: as_bfloat16(x.astype(jnp.float32), bits),
     )
 
@@ -58,8 +58,10 @@ def as_bfloat16(x: Any, bits: Any, ops: Any = _words) -> Any:
     """Float32 numbers rounded to bfloat16, up or down by words of random bits."""
     word = ops.to_bits(x)
     up = word + ops.shr(bits, 16)
-    # A finite number stays finite, and infinity is not rounded up to NaN.
-    return ops.upper_half(ops.where(up & MAGNITUDE >= INFINITY, word, up), ops.BFLOAT16)
+    # A finite number stays finite, and infinity is not rounded up to NaN. Chosen last, as in
+    # `_int8.completed`.
+    halves = (ops.upper_half(x, ops.BFLOAT16) for x in (word, up))
+    return ops.where(up & MAGNITUDE >= INFINITY, *halves)
 
 
 def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE, block: int = _int8.BLOCK) -> Codec:

@@ -1,4 +1,9 @@
-"""One leaf whose moments are stored in few bits: decode, step, clip at the bound, encode."""
+"""One leaf whose moments are stored in few bits: decode, round the new ones, step, clip.
+
+The step is taken from the moments as they are stored. Taken from the unrounded ones it would be
+less noisy by little (the noise of m has 1/b1**2 = 1.23 times the variance) at twice the time on a
+CPU: every new moment would be computed twice, and the old ones copied before they are lost.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ import jax.numpy as jnp
 from . import _ops
 from ._bits import leaf_id, of_moment, random_bits
 from ._codecs import Codec
-from ._leaf import Leaf, update_leaf
+from ._leaf import Leaf, update_real
 from .bounds import clip
 
 
@@ -59,18 +64,25 @@ def _update(leaf, codecs, number, seed, count, k, limit, shrink, g, p, codes):
     own = leaf.decay if leaf.decay == "coupled" else "none"
     wide = jnp.promote_types(jnp.float32, leaf.dtype)
     plain = dataclasses.replace(leaf, decay=own, lands=False, dtype=wide)
-    u, *new = update_leaf(plain, k, shrink, g, p if own == "coupled" else None, moments)
+    bits = random_bits(seed, count, number, shape)
+    kept = []
+
+    def keep(*new):
+        for i, (codec, x, code) in enumerate(zip(codecs, new, codes, strict=True)):
+            kept.append(codec.encode(x, code, of_moment(bits, i)))
+        return [
+            codec.decode(code, shape).astype(x.dtype)
+            for codec, code, x in zip(codecs, kept, new, strict=True)
+        ]
+
+    ops = _ops.Keeping(_ops, keep)
+    u, *_ = update_real(plain, k, shrink, g, p if own == "coupled" else None, moments, ops)
     if limit is not None:
         u = clip(u, limit)
     if leaf.decay == "decoupled":
         p = p.astype(wide)
         decaying = p + u if leaf.form == "after_step" else p
         u = _ops.add_scaled(u, decaying, shrink.astype(wide))
-    bits = random_bits(seed, count, number, shape)
-    kept = [
-        codec.encode(x, code, of_moment(bits, i))
-        for i, (codec, x, code) in enumerate(zip(codecs, new, codes, strict=True))
-    ]
     return (u.astype(leaf.dtype), *kept)
 
 

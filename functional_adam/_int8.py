@@ -80,9 +80,9 @@ def encode(x: jax.Array, old: Any, bits: jax.Array, signed: bool) -> Any:
     if not isinstance(old, Int8):
         return x.astype(old.dtype)
     blocked = (*old.exponent.shape, x.shape[-1] // old.exponent.shape[-1])
-    wide = x.astype(jnp.float32).reshape(blocked)
-    code, exponent = encoded(wide, bits.reshape(blocked), signed)
-    return Int8(code.reshape(x.shape), exponent)
+    x = x.astype(jnp.float32)
+    magnitudes, exponent = encoded(x.reshape(blocked), bits.reshape(blocked), signed)
+    return Int8(completed(magnitudes.reshape(x.shape), x, signed), exponent)
 
 
 def decoded(code: Any, exponent: Any, signed: bool, ops: Any = _words) -> Any:
@@ -97,7 +97,7 @@ def decoded(code: Any, exponent: Any, signed: bool, ops: Any = _words) -> Any:
 
 
 def encoded(x: Any, bits: Any, signed: bool, ops: Any = _words) -> tuple[Any, Any]:
-    """Codes (..., block) and exponents (...) of float32 numbers, rounded by random bits."""
+    """Magnitudes (..., block) and exponents (...) of float32 numbers, rounded by random bits."""
     top, zero, offset = _GRIDS[signed]
     word = ops.to_bits(x)
     magnitude = word & MAGNITUDE
@@ -107,8 +107,16 @@ def encoded(x: Any, bits: Any, signed: bool, ops: Any = _words) -> tuple[Any, An
     exponent = ops.where(exponent == 255, exponent, ops.clip(exponent, 1 if signed else 35, 253))
     y = ops.from_bits(magnitude) * ops.from_bits((254 - exponent) << 23)[..., None] + offset
     code = ops.minimum(ops.shr(ops.to_bits(y) - zero + ops.shr(bits, 12), _DROPPED), top)
-    if signed:
-        code |= ops.shr(word, 31) << 7
-    else:
-        code = ops.maximum(code, ops.word(magnitude > 0))
     return ops.uint8(code), ops.narrow(ops.integer(exponent) - 128, 8)
+
+
+def completed(magnitudes: Any, x: Any, signed: bool, ops: Any = _words) -> Any:
+    """Codes of numbers x with these magnitudes, in the leaf's shape.
+
+    The last operation has two operands, narrow ones: what is made of one array XLA computes anew
+    in every loop that reads it, what is made of several it stores.
+    """
+    word = ops.to_bits(x)
+    if signed:
+        return magnitudes | ops.uint8(ops.shr(word, 31) << 7)
+    return ops.maximum(magnitudes, ops.uint8(word & MAGNITUDE > 0))

@@ -102,21 +102,22 @@ def update_leaf(leaf, k, shrink, g, p, moments):
         The update, in the leaf's dtype, and the new moments in their dtypes.
     """
     if not jnp.iscomplexobj(g):
-        return _update(leaf, k, shrink, g, p, moments)
+        return update_real(leaf, k, shrink, g, p, moments)
     if leaf.modulus:
         first, *others = moments
         kept = (first, *map(jnp.real, others))
-        new, first, *others = _update(leaf, k, shrink, g, p, kept)
+        new, first, *others = update_real(leaf, k, shrink, g, p, kept)
         return new, first, *(lax.complex(v, lax.full_like(v, 0)) for v in others)
     real = dataclasses.replace(leaf, dtype=jnp.finfo(leaf.dtype).dtype)
     parts = [
-        _update(real, k, shrink, *jax.tree.map(part, (g, p, moments)))
+        update_real(real, k, shrink, *jax.tree.map(part, (g, p, moments)))
         for part in (jnp.real, jnp.imag)
     ]
     return tuple(lax.complex(re, im) for re, im in zip(*parts, strict=True))
 
 
-def _update(leaf, k, shrink, g, p, moments):
+def update_real(leaf, k, shrink, g, p, moments, ops: Any = _ops):
+    """Update one leaf of real numbers, or by modulus, by these primitives; as `update_leaf`."""
     dtype = jnp.promote_types(jnp.float32, jnp.finfo(leaf.dtype).dtype)
     pair = jnp.promote_types(dtype, jnp.complex64)
 
@@ -127,18 +128,18 @@ def _update(leaf, k, shrink, g, p, moments):
     k = jax.tree.map(lambda x: x if x.dtype == bool else widen(x), k)
     g, shrink, p, wide = jax.tree.map(widen, (g, shrink, p, moments))
     if leaf.maximize:
-        g = _ops.neg(g)
+        g = ops.neg(g)
     if leaf.decay == "coupled":
-        g = _ops.add_scaled(g, p, shrink)
+        g = ops.add_scaled(g, p, shrink)
     form = leaf.form if leaf.decay == "decoupled" else None
     u = lax.full_like(g, 0)
     if leaf.lands:
-        u = _ops.mul_(p, shrink) if form == "factor" else p
+        u = ops.mul_(p, shrink) if form == "factor" else p
     if form == "in_update":
-        u = _ops.add_scaled(u, p, shrink)
-    new, *states = leaf.rule.step(_ops, u, g, *wide, k)
+        u = ops.add_scaled(u, p, shrink)
+    new, *states = leaf.rule.step(ops, u, g, *wide, k)
     if form == "after_step":
-        new = _ops.add_scaled(new, new, shrink)
+        new = ops.add_scaled(new, new, shrink)
     if leaf.lands:
         # An infinite parameter stays what it is.
         new = new - lax.select(lax.abs(p) == jnp.inf, lax.full_like(p, 0), p)

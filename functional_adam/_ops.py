@@ -106,6 +106,22 @@ def addcdiv_(a, b, c, s):
     return (s * b) / c + a
 
 
+def kept(*moments):
+    """New moments, as the step is to see them: rounded where they are stored in few bits."""
+    return moments
+
+
+class Keeping:
+    """A namespace of primitives whose `kept` is another function."""
+
+    def __init__(self, ops, kept):
+        self._ops = ops
+        self.kept = kept
+
+    def __getattr__(self, name):
+        return getattr(self._ops, name)
+
+
 def root_ratio(v, c, sqrt_c):
     """``sqrt(v / c)``, as ``sqrt(v) / sqrt(c)``; `v` stays alive."""
     del c

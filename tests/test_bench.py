@@ -8,7 +8,7 @@ import math
 import pytest
 from typer.testing import CliRunner
 
-from functional_adam.cli._bench import growth, report
+from functional_adam.cli._bench import growth, measure, report
 from functional_adam.cli._bench.measure import Ratio, Row, Table, table
 from functional_adam.cli._bench.subjects import SUBJECTS, Subject
 from functional_adam.cli._bench.workloads import WORKLOADS, shrunk, size
@@ -100,6 +100,23 @@ def test_the_command(tmp_path):
     assert all(line["seconds"] > 0 for line in rows.values())
     assert "**1 x 50M (1 tensors, 500 parameters)**" in run.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interruption_keeps_what_was_measured(tmp_path, monkeypatch):
+    measured = []
+
+    def interrupted(name, shapes, subjects, rounds, done):
+        if measured:
+            raise KeyboardInterrupt
+        measured.append(name)
+        return Table(name, 1, 10, [row("optax", False, Ratio(1.0, 0.0))], {})
+
+    monkeypatch.setattr(measure, "table", interrupted)
+    figures = tmp_path / "figures.json"
+    run = CliRunner().invoke(app, ["bench", "--json", str(figures)])
+    assert run.exit_code == 130
+    (kept,) = json.loads(figures.read_text())["workloads"]
+    assert kept["workload"] == measured[0]
 
 
 def test_wrong_usage():

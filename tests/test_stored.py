@@ -126,7 +126,8 @@ def test_moments_have_the_core_s_codes():
         signed, y = i == 0, x if i == 0 else np.abs(x)
         codec, bits = codecs("int8")[i], random_bits(0, 4, 9, y.shape)
         t, words = torch.from_numpy(y), _words_of(bits)
-        code, exponent = _int8.encoded(t, words, signed, _words)
+        magnitudes, exponent = _int8.encoded(t, words, signed, _words)
+        code = _int8.completed(magnitudes, t, signed, _words)
         want = jax.jit(lambda y, c=codec, b=bits: c.encode(y, c.init(y), b))(y)
         finite = np.isfinite(y).all(1)
         assert (code.numpy() == np.asarray(want.code))[finite].all()
@@ -191,7 +192,9 @@ def test_steps_are_the_core_s(name, algorithm, options, moments, bits, dtype):
     for ours, theirs in zip(optimizer.master_params(), masters, strict=True):
         theirs = np.asarray(theirs)
         off = np.abs(ours.numpy() - theirs)
-        assert (off <= 1e-2 * WEIGHT_OFF + (8 * ULP + unit) * np.abs(theirs)).all()
+        # One that was rounded the other way was so when it was larger, by eight steps at most.
+        largest = np.abs(theirs) + 8e-2
+        assert (off <= 1e-2 * WEIGHT_OFF + 8 * ULP * np.abs(theirs) + unit * largest).all()
         assert (off > 0).mean() < 0.1
 
 

@@ -136,3 +136,20 @@ def test_a_study_in_memory_needs_a_folder():
     study = run(budget=8.0)
     with pytest.raises(ValueError, match="say where to write the report"):
         study.report()
+
+
+@pytest.mark.parametrize("losses", [(0.087, 0.19), (0.3, 2.4), (0.01, 2.0), (1.31, 1.33)])
+def test_an_axis_of_losses_says_what_they_are(losses):
+    """At least three numbers within the picture, also where all losses lie within a decade."""
+    from matplotlib.figure import Figure
+
+    from functional_adam.tune.report._axes import scale_losses
+
+    figure = Figure()
+    axes = figure.add_subplot()
+    axes.plot(losses)
+    scale_losses(axes, losses)
+    figure.canvas.draw()
+    low, high = axes.get_ylim()
+    labels = zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)
+    assert sum(bool(text.get_text()) and low <= y <= high for text, y in labels) >= 3

@@ -82,6 +82,11 @@ def addcdiv_(a, b, c, s):
     return (s * b) / c + a if isinstance(s, Tensor) else a.addcdiv(b, c, value=s)
 
 
+def kept(*moments):
+    """As they are."""
+    return moments
+
+
 def root_ratio(v, c, sqrt_c):
     """``sqrt(v / c)``."""
     del sqrt_c

@@ -6,6 +6,7 @@ A scalar argument is a column (rows, 1), or a number where all rows agree.
 from __future__ import annotations
 
 from ._functional import add_rectified_ as add_rectified_
+from ._functional import kept as kept
 from ._functional import root_ratio as root_ratio
 from ._single import abs as abs
 from ._single import add as add

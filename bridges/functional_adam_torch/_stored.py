@@ -14,7 +14,8 @@ from torch import Tensor
 from functional_adam._bits import hashed, keys, of_moment
 from functional_adam._codecs import as_bfloat16
 from functional_adam._halves import join, split
-from functional_adam._int8 import decoded, encoded
+from functional_adam._int8 import completed, decoded, encoded
+from functional_adam._ops import Keeping
 
 from . import _words
 from ._formula import Formula
@@ -66,15 +67,25 @@ def step(
         for i, (kind, code) in enumerate(zip(form.kinds, codes, strict=True))
     ]
     g = g.to(form.wide)
+    stored = []
+    bits = hashed(index, *at.moment_keys, ops=_words) if form.coded else None
+
+    def keep(*new):
+        for i, (kind, x) in enumerate(zip(form.kinds, new, strict=True)):
+            own = None if bits is None else of_moment(bits, i, _words)
+            stored.append(encode(kind, x, own, i > 0, form.block))
+        return [
+            decode(kind, code, i > 0, form.block).to(form.wide)
+            for i, (kind, code) in enumerate(zip(form.kinds, stored, strict=True))
+        ]
+
     if form.coded:
-        new, *moments = formula.clipped(ops, weight, g, moments, at.k, at.shrink, at.limit)
+        keeping = Keeping(ops, keep)
+        new, *_ = formula.clipped(keeping, weight, g, moments, at.k, at.shrink, at.limit)
     else:
         new, *moments = formula(ops, weight, g, moments, at.k, at.shrink)
-    kept = []
-    bits = hashed(index, *at.moment_keys, ops=_words) if form.coded else None
-    for i, (kind, x) in enumerate(zip(form.kinds, moments, strict=True)):
-        own = None if bits is None else of_moment(bits, i, _words)
-        kept += encode(kind, x, own, i > 0, form.block)
+        keep(*moments)
+    kept = [column for code in stored for column in code]
     if form.extra is None:
         return [new.to(form.dtype), *kept]
     bits = hashed(index, *at.weight_keys, ops=_words) if form.extra < 16 else None
@@ -96,10 +107,9 @@ def encode(
     """What is kept of a moment's flat column; `bits` round it."""
     if kind == "int8" and bits is not None:
         rows = (-1, block or 1)
-        code, exponent = encoded(
-            _words.float32(x).view(rows), bits.view(rows), not positive, _words
-        )
-        return [code.view(x.shape), exponent]
+        x = _words.float32(x)
+        code, exponent = encoded(x.view(rows), bits.view(rows), not positive, _words)
+        return [completed(code.view(x.shape), x, not positive, _words), exponent]
     if kind == "bfloat16":
         return [as_bfloat16(_words.float32(x), bits, _words)]
     return [x.to(getattr(torch, kind))]

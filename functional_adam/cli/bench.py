@@ -49,6 +49,8 @@ def bench(
     A ratio whose spread is larger than its distance from 1 is not printed. On a GPU set
     XLA_PYTHON_CLIENT_PREALLOCATE=false, or JAX leaves no memory to torch.
 
+    Files are written after each workload.
+
     Exit status: 0 measured, 2 wrong usage, 130 interrupted.
     """
     check_writable(json, markdown, plot)
@@ -84,15 +86,20 @@ def _steps(
     rows = _chosen("--only", settings["only"], [subject.name for subject in SUBJECTS])
     subjects = [subject for subject in SUBJECTS if subject.name in rows]
     rounds, fraction = settings["rounds"], settings["fraction"]
-    tables = [
-        table(name, shrunk(WORKLOADS[name], fraction), subjects, rounds, done) for name in names
-    ]
-    growths = [
-        grow(subject, what, counts, rounds, done)
-        for what, counts in (("tensors", LEAVES), ("parameters", PARAMETERS))
-        for subject in subjects
-        if growth and subject.name in ("optax", "ours", "ours, packed", "torch fused")
-    ]
+    tables, growths = [], []
+
+    def save() -> None:
+        write(json, lambda: report.as_json(tables, growths, settings))
+        write(markdown, lambda: report.as_markdown(tables, growths))
+
+    for name in names:
+        tables.append(table(name, shrunk(WORKLOADS[name], fraction), subjects, rounds, done))
+        if STDOUT not in (json, markdown):
+            save()  # an interruption loses one workload, not all
+    for what, counts in (("tensors", LEAVES), ("parameters", PARAMETERS)) if growth else ():
+        for subject in subjects:
+            if subject.name in ("optax", "ours", "ours, packed", "torch fused"):
+                growths.append(grow(subject, what, counts, rounds, done))
     if STDOUT not in (json, markdown):
         console = Console()
         if not console.is_terminal:
@@ -101,8 +108,7 @@ def _steps(
             console.print(report.grid(found))
         if growths:
             console.print(report.growth_grid(growths))
-    write(json, lambda: report.as_json(tables, growths, settings))
-    write(markdown, lambda: report.as_markdown(tables, growths))
+    save()
     if plot is not None:
         from ._bench.picture import draw
 

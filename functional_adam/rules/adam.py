@@ -92,6 +92,7 @@ def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
     v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
+    m, v = ops.kept(m, v)
     divisor = denominator(ops, v, k)
     if k.neg_step_g is not None:
         u = ops.addcdiv_(u, g, divisor, k.neg_step_g)
@@ -174,8 +175,9 @@ def adam(
         moments: how `mu` and `nu` are stored: "float32", "bfloat16" (4 bytes a parameter for both)
             or "int8" (2.02 bytes; leaves under 4096 elements, or whose last axis has no divisor
             from 16 to 128, stay float32), rounded so that they still forget; or a pair of `Codec`.
-            A step never exceeds `update_bound`. Vmapped replicas round alike unless the `seed` in
-            their states differs: `optax.tree.set(state, seed=...)`.
+            A step is taken from them as stored, and never exceeds `update_bound`. Vmapped replicas
+            round alike unless the `seed` in their states differs:
+            `optax.tree.set(state, seed=...)`.
         mu_dtype: dtype `mu` is kept in, rounded to nearest; None: the parameter's, at least
             float32.
         nu_dtype: dtype `nu` is kept in, as `mu_dtype`; in 16 bits it cannot decay.

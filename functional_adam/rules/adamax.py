@@ -45,6 +45,7 @@ def step(ops, u, g, m, v, k):
     m = ops.lerp_(m, g, k.one_minus_b1)
     size = ops.abs(g) if k.eps is None else ops.add_(ops.abs(g), k.eps)
     v = ops.maximum_(ops.mul_(v, k.b2), size)
+    m, v = ops.kept(m, v)
     divisor = v if k.eps_after is None else ops.add(v, k.eps_after)
     return ops.addcdiv_(u, m, divisor, k.neg_step), m, v
 

@@ -40,6 +40,7 @@ def step(ops, u, g, m, v, v_max, k):
     m = ops.lerp_(m, g, k.one_minus_b1)
     v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
     v_max = ops.maximum_(v_max, v if k.inverse_c2 is None else ops.mul(v, k.inverse_c2))
+    m, v, v_max = ops.kept(m, v, v_max)
     return ops.addcdiv_(u, m, denominator(ops, v_max, k), k.neg_step), m, v, v_max
 
 

@@ -82,6 +82,7 @@ def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
     v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
+    m, v = ops.kept(m, v)
     shifted = v if k.eps_root is None else ops.add(v, k.eps_root)
     denominator = ops.add_(ops.root_ratio(shifted, k.c2, k.sqrt_c2), k.eps)
     u = ops.addcdiv_(u, g, denominator, k.neg_step_g)

@@ -91,6 +91,7 @@ def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
     v = ops.addcmul_(ops.mul_(v, k.b2), g, g, k.one_minus_b2)
+    m, v = ops.kept(m, v)
     ahead = m if k.ahead_m is None else ops.add_scaled(ops.mul(m, k.ahead_m), g, k.ahead_g)
     root = ops.sqrt(v if k.eps_root is None else ops.add(v, k.eps_root))
     return ops.add_rectified_(u, ahead, ops.add_(root, k.eps), k), m, v

@@ -202,8 +202,11 @@ def _ramp(task: Any, config: Config, rates: np.ndarray, seed: int) -> np.ndarray
         return jax.lax.scan(step, carry, (windows, rates))[1]
 
     train = jax.tree.map(jnp.asarray, task.train)
-    lane, _ = runner.start(jnp.int32(seed), h.own, jax.tree.map(jnp.asarray, task.validation))
-    return np.asarray(run(lane.params, windows, rates.astype(np.float32)), np.float64)
+    validation = jax.tree.map(jnp.asarray, task.validation)
+    # One program: op by op, a small network takes fifty.
+    start = jax.jit(lambda seed: runner.start(seed, h.own, validation)[0].params)
+    losses = run(start(jnp.int32(seed)), windows, rates.astype(np.float32))
+    return np.asarray(losses, np.float64)
 
 
 def _smooth(losses: np.ndarray) -> np.ndarray:

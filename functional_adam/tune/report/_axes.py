@@ -49,7 +49,10 @@ def scale_losses(axes: Any, losses: Sequence[float]) -> None:
     if len(values) and (values > 0).all():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(_plain())
-        axes.yaxis.set_minor_formatter(_plain() if values.max() < 12 * values.min() else _none())
+        axes.yaxis.set_minor_formatter(_none())
+        if values.max() < 12 * values.min():
+            # Of a narrow range the ticks of a log axis leave one number, or none.
+            axes.yaxis.set_major_locator(_round())
     axes.set_ylabel("validation loss")
 
 
@@ -57,6 +60,12 @@ def _plain() -> Any:
     from matplotlib.ticker import FuncFormatter
 
     return FuncFormatter(lambda x, _: f"{x:g}")
+
+
+def _round() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
 
 
 def _none() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from typing import Any
 
 LEAST = 8  # full trainings below which a forest says nothing
@@ -18,7 +19,10 @@ def importance(study: Any) -> dict[str, float]:
         return {}
     if any(importlib.util.find_spec(name) is None for name in ("optuna", "sklearn")):
         return {}
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+    with warnings.catch_warnings():
+        # In a notebook without ipywidgets tqdm warns, of a bar that is never shown.
+        warnings.filterwarnings("ignore", "IProgress not found")
+        from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     evaluator = FanovaImportanceEvaluator(seed=0)
     return dict(get_param_importances(study.to_optuna(), evaluator=evaluator))

@@ -19,7 +19,7 @@ def isolation(study: Any) -> tuple[Any, str] | None:
     if len(outcomes) < 4:
         return None
     count = len(study.space.dimensions)
-    columns = min(count, 3)
+    columns = 2 if count == 4 else min(count, 3)
     rows = -(-count // columns)
     figure = Figure(figsize=(4 * columns, 3.2 * rows))
     for i, d in enumerate(study.space.dimensions):
