@@ -189,7 +189,7 @@ def figures(s: Sums, b1: Any, c1: Any, c2: Any) -> Figures:
         dead=share(s.dead, s.live),
         stuck=share(s.stuck, s.positive),
         lost=share(s.lost, s.moving),
-        spike=xp.sqrt(share(s.spike, s.spiked)) if gradients else None,
+        spike=None if s.spike is None else xp.sqrt(share(s.spike, s.spiked)),
         agreement=share(s.agree, s.g_live) if gradients else None,
         chance=0.5 + xp.arcsin(xp.sqrt(1 - b1 * b1)) / math.pi if gradients else None,
         c1=c1,

@@ -35,6 +35,7 @@ class State(NamedTuple):
     dialect: Dialect
     scalars: Scalars
     random: bool  # whether moments are rounded at random
+    certain: bool  # whether it is that algorithm's
 
 
 def states_of(state: Any) -> list[tuple[Any, dict[str, Any]]]:
@@ -67,31 +68,49 @@ def _injects(x: Any) -> bool:
     return hasattr(x, "hyperparams") and hasattr(x, "inner_state")
 
 
-def algorithm_of(node: Any, name: str | None) -> Algorithm:
-    """The algorithm of a state: the named one, or the first that keeps such fields.
+def algorithm_of(node: Any, name: str | None) -> tuple[Algorithm, bool]:
+    """The algorithm of a state, and whether it is certain: optax's Adam, Adamax and RAdam keep one
+    type of state, and a checkpoint's dict has none.
+
+    Args:
+        node: a state of Adam.
+        name: the algorithm's; None: by the type of the state, else by its fields.
 
     Raises:
         ValueError: the name is unknown, or that algorithm keeps something else.
     """
     if name is not None and name not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}; got {name!r}")
+    rows = list(ALGORITHMS.values()) if name is None else [ALGORITHMS[name]]
+    typed = isinstance(node, adam_moments.OURS)
     own = adam_moments.fields(node).keys() - {"count", "seed"}
-    rows = ALGORITHMS.values() if name is None else [ALGORITHMS[name]]
-    for row in rows:
-        if own <= {*row.rule.moments, *dict(row.rule.scalars)} and {*row.rule.moments} <= own:
-            return row
-    raise ValueError(f"state has {', '.join(sorted(own))}: not a state of {name or 'ours'}")
+    fit = [
+        row
+        for row in rows
+        if (type(node) is row.rule.state if typed else own == _kept(row)) and _kept(row) == own
+    ]
+    if not fit:
+        kind = type(node).__name__ if typed else f"with {', '.join(sorted(own))}"
+        raise ValueError(f"state is {kind}: not a state of {name or 'any algorithm'}")
+    return fit[0], len({row.rule.state for row in fit}) == 1
 
 
-def described(node: Any, row: Algorithm, dialect: Dialect | None, values: Any) -> State:
+def _kept(row: Algorithm) -> set[str]:
+    return {*row.rule.moments, *dict(row.rule.scalars)}
+
+
+def described(
+    node: Any, algorithm: tuple[Algorithm, bool], dialect: Dialect | None, values: Any
+) -> State:
     """Scalars of a state after its last step.
 
     Args:
         node: a state of Adam.
-        row: its algorithm.
+        algorithm: as `algorithm_of` returns it.
         dialect: None: OPTAX for optax's states, else TORCH.
         values: hyperparameters by name; None, or not there: the dialect's.
     """
+    row, certain = algorithm
     if dialect is None:
         dialect = OPTAX if isinstance(node, adam_moments.OPTAX) else TORCH
     own = adam_moments.fields(node)
@@ -118,12 +137,12 @@ def described(node: Any, row: Algorithm, dialect: Dialect | None, values: Any) -
         return jnp.asarray(rounded(x), jnp.float32)
 
     corrections = (one_minus_power(b, t) for b in (h.b1, h.b2))
-    cut = None if rule.eps_cut is None else scalar(rule.eps_cut(k))
+    cut = None if rule.eps_cut is None or not certain else scalar(rule.eps_cut(k))
     b1, b2 = scalar(h.b1), scalar(h.b2)
     c1, c2 = corrections
     at = scalar(h.learning_rate) if rate is not None else None
     scalars = Scalars(b1, b2, scalar(c1), scalar(c2), cut, at)
-    return State(row, dialect, scalars, own.get("seed") is not None)
+    return State(row, dialect, scalars, own.get("seed") is not None, certain)
 
 
 def leaves_of(states: list[Any], rows: list[Algorithm], params: Mapping[str, Any]) -> Any:

@@ -84,7 +84,9 @@ def health(
             masks, partitions, `inject_hyperparams`, `with_master`.
         params: before the update.
         gradients: those of this step, for `spike` and `agreement`; None: left out.
-        algorithm: name, where the state does not say it: RAdam and Adamax keep what Adam does.
+        algorithm: name, where the state does not say it. optax's Adam, Adamax and RAdam keep a
+            state of one type; without a name `spike` and `eps_dominates`, which they mean
+            differently, are None. Ours have types of their own.
         dialect: where eps sits, and defaults; None: OPTAX for optax's states, else TORCH.
         learning_rate, b1, b2, eps, eps_root: as given to the transformation; None: what
             `inject_hyperparams` keeps, else 0.9 and the dialect's. Without a rate there is no
@@ -100,8 +102,7 @@ def health(
         ValueError: there is no state of Adam, trees or shapes do not match, two states hold one
             parameter, or an argument is out of range.
     """
-    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-        raise ValueError(f"every must be None or an integer of at least 1, got {every!r}")
+    check_every(every)
     paths, treedef = jax.tree_util.tree_flatten_with_path(params)
     by_name = names.named_leaves(params, "params")
     us = _check.flatten_like(treedef, params, updates, "updates")
@@ -116,7 +117,7 @@ def health(
         described(node, row, dialect, known | given)
         for (node, known), row in zip(nodes, rows, strict=True)
     ]
-    found = leaves_of([node for node, _ in nodes], rows, by_name)
+    found = leaves_of([node for node, _ in nodes], [row for row, _ in rows], by_name)
     some = gradients is not None
     made: list[tuple[int, int, Columns]] = []
     for i, ((path, p), u, g) in enumerate(zip(paths, us, gs, strict=True)):
@@ -146,6 +147,12 @@ def health(
         raise ValueError("no parameter has both an update and moments: there is nothing to measure")
     total = over(list(range(len(made))))
     return Health(total, {k: over(v) for k, v in members.items()}, treedef.unflatten(leaves))
+
+
+def check_every(every: Any) -> None:
+    """Raise ValueError where every is neither None nor a whole number of at least 1."""
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+        raise ValueError(f"every must be None or an integer of at least 1, got {every!r}")
 
 
 def _columns(
@@ -218,7 +225,9 @@ def _summed(made: list[tuple[int, int, Columns]], states: list[State]) -> list[S
         for place, j in enumerate(members):
             piece = slice(edges[place], edges[place + 1])
             own = Sums(*(None if x is None else x[piece].sum().astype(jnp.float32) for x in by_row))
-            found[j] = own._replace(seen=jnp.float32(made[j][2].u.size))
+            own = own._replace(seen=jnp.float32(made[j][2].u.size))
+            known = states[made[j][1]].certain
+            found[j] = own if known else own._replace(spike=None, spiked=None)
     return found
 
 

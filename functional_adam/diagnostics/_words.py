@@ -75,6 +75,10 @@ def said(name: str, value: float, limit: Limit) -> str:
     return f"{shown} {limit.words}. {limit.remedy}".strip()
 
 
+_UNCERTAIN = (
+    "eps_dominates, spike: not known, for the state may be Adam's, Adamax's or RAdam's: name it, "
+    "health(..., algorithm='adam')."
+)
 _SHARES = ("underflow", "eps_dominates", "dead", "stuck", "lost", "agreement", "c2")
 
 
@@ -101,6 +105,8 @@ def summarize(health: Any) -> list[str]:
             where = ", ".join(beyond[:3]) + (f" and {len(beyond) - 3} more" if beyond[3:] else "")
             own_line = said(name, float(value), limit)
             lines.append(f"{name}: {own_line}" + (f" In: {where}." if where else ""))
+    if found.total.eps_dominates is None:
+        lines.append(_UNCERTAIN)
     return lines or ["Nothing is wrong: every figure is within its limit."]
 
 

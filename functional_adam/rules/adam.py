@@ -17,7 +17,7 @@ from ..dialects import TORCH, Dialect
 
 
 class AdamState(NamedTuple):
-    """State of Adam and of everything that keeps two moments."""
+    """State of Adam and AdamW."""
 
     count: Any  # int32 (), updates made so far
     mu: Any  # like params: first moment, float32 or wider unless mu_dtype or moments

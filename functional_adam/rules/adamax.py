@@ -14,7 +14,15 @@ from .._lift import Mask, lift
 from .._numerics import one_minus_power
 from ..bounds import adamax_limit
 from ..dialects import TORCH, Dialect
-from .adam import AdamState
+
+
+class AdamaxState(NamedTuple):
+    """Adam's fields under a name of its own: what `nu` means is another thing."""
+
+    count: Any  # int32 (), updates made so far
+    mu: Any  # like params: first moment
+    nu: Any  # like params: weighted maximum of |g|
+    seed: Any = None  # uint32 (), of the rounding of coded moments
 
 
 class AdamaxCoefficients(NamedTuple):
@@ -55,7 +63,7 @@ def rule(dialect: Dialect) -> Rule:
     """Adamax in a dialect; the same object each time."""
     dialect.require("adamax_eps", "adamax")
     made = functools.partial(coefficients, dialect)
-    return Rule(AdamState, ("mu", "nu"), made, step, limit=adamax_limit, eps_cut=eps_cut)
+    return Rule(AdamaxState, ("mu", "nu"), made, step, limit=adamax_limit, eps_cut=eps_cut)
 
 
 ADAMAX = rule(TORCH)

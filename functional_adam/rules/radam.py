@@ -14,7 +14,15 @@ from .._lift import Mask, lift
 from .._numerics import one_minus_power, power, sqrt, when
 from ..bounds import radam_limit
 from ..dialects import TORCH, Dialect
-from .adam import AdamState
+
+
+class RAdamState(NamedTuple):
+    """Adam's fields under a name of its own: the step that they make is another one."""
+
+    count: Any  # int32 (), updates made so far
+    mu: Any  # like params: first moment
+    nu: Any  # like params: second moment
+    seed: Any = None  # uint32 (), of the rounding of coded moments
 
 
 class RAdamCoefficients(NamedTuple):
@@ -106,7 +114,7 @@ def rule(dialect: Dialect, nesterov: bool = False) -> Rule:
         dialect.require("nesterov", "radam(nesterov=True)")
     scalars = nesterov_coefficients if nesterov else coefficients
     made = functools.partial(scalars, dialect)
-    return Rule(AdamState, ("mu", "nu"), made, step, limit=radam_limit, eps_cut=eps_cut)
+    return Rule(RAdamState, ("mu", "nu"), made, step, limit=radam_limit, eps_cut=eps_cut)
 
 
 RADAM = rule(TORCH)
@@ -165,7 +173,7 @@ def radam(
         nesterov: look ahead, as `optax.radam(nesterov=True)` and `adam(nesterov=True)`.
 
     Returns:
-        `optax.GradientTransformationExtraArgs` with state `AdamState`.
+        `optax.GradientTransformationExtraArgs` with state `RAdamState`.
 
     Raises:
         ValueError, TypeError: as `adam`.
