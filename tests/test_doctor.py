@@ -45,7 +45,6 @@ FAULTS = [
     (put("exp_avg_sq", float("inf")), "1 of 12 of nu are infinite"),
     (put("exp_avg_sq", -1.0), "1 of v are negative"),
     (put("exp_avg_sq", 0.0), "1 of v are 0 where m is not"),
-    (lambda e, _: e["step"].fill_(7), "counts differ"),
     (lambda e, _: e["step"].fill_(0), "the correction divides by 0"),
     (lambda e, _: e["step"].fill_(2.5), "must be a whole number"),
     (lambda e, _: e.update(exp_avg_sq=torch.ones(2)), "nu has shape (2,), not (3, 4)"),
@@ -79,6 +78,25 @@ def test_a_moment_in_half_precision_cannot_forget(tmp_path):
     saved(tmp_path / "a.pt", dtype=torch.float16, betas=(0.9, 0.95), eps=1e-8,
           fault=lambda e, _: e["exp_avg_sq"].fill_(1))  # fmt: skip
     assert "eps 1e-08 is 0 in float16" in run(tmp_path / "a.pt", 1)
+
+
+def test_counts_that_differ_are_no_fault(tmp_path):
+    saved(tmp_path / "a.pt", lambda e, _: e["step"].fill_(7))
+    assert "note   file: counts differ" in run(tmp_path / "a.pt", 0)
+
+
+def test_a_safetensors_file(tmp_path):
+    (tmp_path / "names").write_text("a\nb\n")
+    for fault, words, status in (
+        (lambda e, _: e["step"].fill_(7), "counts differ", 0),
+        (put("exp_avg_sq", -1.0), "1 of v are negative", 1),
+    ):
+        saved(tmp_path / "a.pt", fault)
+        files = [str(tmp_path / f"{status}{end}") for end in (".pt", ".safetensors")]
+        (tmp_path / "a.pt").rename(files[0])
+        done = CliRunner().invoke(app, ["convert", *files, "--names", str(tmp_path / "names")])
+        assert done.exit_code == 0, done.output
+        assert words in run(files[1], status)
 
 
 def test_hugging_face_is_recognised(tmp_path):

@@ -21,6 +21,10 @@ def doctor(
 ) -> None:
     """Read a checkpoint and say what is wrong with its optimizer, parameter by parameter.
 
+    Wrong: NaN, infinite or negative second moments, shapes that do not fit, moments or counts in
+    half precision that stand still, betas, eps or rates out of range. A note, which is no fault:
+    counts that differ, a parameter without state, defaults that point to another framework.
+
     Nothing in the file is executed. Exit status: 0 nothing is wrong, 1 something is, or it cannot
     be read, 2 wrong usage, 130 interrupted.
     """

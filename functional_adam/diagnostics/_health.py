@@ -74,8 +74,9 @@ def health(
     Weights & Biases ``wandb.log(flatten(found), step=step)``.
 
     Shares are of coordinates on a grid, at most 4096 of a leaf unless `every` says otherwise: a
-    share of 5% is then off by 0.3%. In a jit of its own this costs little; within a donated step
-    it makes XLA keep the updates and the old parameters, which costs more than the figures do.
+    share of 5% is then off by 0.3%. It is not free: call it in a jit of its own, as above, every so
+    many steps. Within a donated train step it makes XLA keep the updates and the old parameters,
+    which costs more than the figures do; of a small model it costs as much as the step itself.
     Packed parameters are measured by buffer, the zeros at the end not counted.
 
     Args:

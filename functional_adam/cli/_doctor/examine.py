@@ -108,8 +108,8 @@ def _steps(patient: Patient) -> Iterator[Finding]:
     if len({*steps.values()}) > 1:
         low, high = (f(steps, key=steps.__getitem__) for f in (min, max))
         yield Finding(
-            True, "file", f"counts differ: {low} is at {steps[low]:g}, {high} at {steps[high]:g}. "
-            "Right only if some had no gradient at times"
+            False, "file", f"counts differ: {low} is at {steps[low]:g}, {high} at {steps[high]:g}. "
+            "Right if some had no gradient at times, or were added later"
         )  # fmt: skip
 
 
