@@ -76,7 +76,7 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
             one = sample(p, optimizer.state.get(p, {}), algorithm, storage, every, name)
             dtypes = (one.p.dtype, one.weight.dtype, one.g.dtype, *(m.dtype for m in one.moments))
             own = tuple(float(x) for x in one.scalars.values())
-            alike.setdefault((one.count, own, one.p.device, dtypes), {})[name] = one
+            alike.setdefault((one.before, own, one.p.device, dtypes), {})[name] = one
         for many in alike.values():
             columns, at = stepped([*many.values()], algorithm, group, storage)
             linear = algorithm.torch_state.get("nu") == "exp_inf"

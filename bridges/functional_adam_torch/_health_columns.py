@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     weight: Tensor  # float32 or wider, with what is kept beside a half
     g: Tensor
     moments: tuple[Tensor, ...]  # as stored; decoded where they are 8-bit codes
-    count: float  # updates made so far
+    before: float  # updates made so far
     scalars: dict[str, Tensor]  # the rule's own
 
 
@@ -101,14 +101,14 @@ def stepped(
     those stored in fewer bits, which are rounded at random, not at all.
     """
     first = samples[0]
-    p, weight, g = (torch.cat([x[i] for x in samples]) for i in range(3))
+    p, weight, g = map(torch.cat, zip(*((x.p, x.weight, x.g) for x in samples), strict=True))
     kept = [torch.cat(x) for x in zip(*(s.moments for s in samples), strict=True)]
     batch = _batch(algorithm, group, first)
-    k = _coefficients.rows(batch, [first.count + 1])[0]
+    k = _coefficients.rows(batch, [first.before + 1])[0]
     coded = storage is not None and storage.coded
     limit = None
     if coded and algorithm.rule.limit is not None:
-        limit = limit_on_host(algorithm.rule.limit, k, first.count + 1)
+        limit = limit_on_host(algorithm.rule.limit, k, first.before + 1)
     shrink = batch.shrink
     if batch.formula.decay == "decoupled":
         shrink = shrink_of(batch.h, "decoupled", "in_update")
@@ -128,7 +128,7 @@ def stepped(
         last=after[-1],
         g=g.to(wide),
     )
-    rule, h, t = algorithm.rule, batch.h, first.count + 1
+    rule, h, t = algorithm.rule, batch.h, first.before + 1
     c1, c2 = (float(one_minus_power(b, t)) for b in (h.b1, h.b2))
     cut = None if rule.eps_cut is None else float(rule.eps_cut(k))
     return columns, Scalars(float(h.b1), float(h.b2), c1, c2, cut, float(h.learning_rate))
