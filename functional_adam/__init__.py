@@ -49,6 +49,7 @@ from .rules.adabelief import scale_by_adabelief as scale_by_adabelief
 from .rules.adam import AdamState as AdamState
 from .rules.adam import adam as adam
 from .rules.adam import scale_by_adam as scale_by_adam
+from .rules.adamax import AdamaxState as AdamaxState
 from .rules.adamax import adamax as adamax
 from .rules.adamax import scale_by_adamax as scale_by_adamax
 from .rules.adamw import adamw as adamw
@@ -68,6 +69,7 @@ from .rules.nadam import NAdamState as NAdamState
 from .rules.nadam import nadam as nadam
 from .rules.nadam import nadamw as nadamw
 from .rules.nadam import scale_by_nadam as scale_by_nadam
+from .rules.radam import RAdamState as RAdamState
 from .rules.radam import radam as radam
 from .rules.radam import radamw as radamw
 from .rules.radam import scale_by_radam as scale_by_radam

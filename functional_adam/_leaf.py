@@ -41,6 +41,8 @@ class Rule:
         rates: decay rate of each moment; empty: b1 of the first, b2 of the others.
         limit: `(k, t) -> scalar`, the largest step that exact moments can make; None: none is
             known. Steps from moments stored in few bits are clipped there.
+        eps_cut: `k -> scalar`: where the last moment is smaller, the step would be more than twice
+            as long without eps; k of numbers or arrays. None: it is not known.
     """
 
     state: Callable[..., Any]
@@ -51,6 +53,7 @@ class Rule:
     adds_twice: bool = False
     rates: tuple[str, ...] = ()
     limit: Callable[[Any, Any], Any] | None = None
+    eps_cut: Callable[[Any], Any] | None = None
 
 
 def is_signed(field: str) -> bool:

@@ -1,6 +1,7 @@
 """functional_adam in PyTorch: torch.optim's own classes, stepped by the core's rules."""
 
 from . import _available as _available
+from ._health import health as health
 from ._layouts import jax_layout as jax_layout
 from ._schedules import from_torch as from_torch
 from ._schedules import momentum_from_torch as momentum_from_torch

@@ -57,15 +57,22 @@ class Formula:
 
         Decoupled decay is added to the clipped step, and `shrink` is minus the share it takes.
         """
+        u, *moments = self.update(ops, p, g, moments, k, shrink, limit)
+        return p + u, *moments
+
+    def update(
+        self, ops: Any, p: Any, g: Any, moments: Any, k: Any, shrink: Any, limit: Any
+    ) -> tuple[Any, ...]:
+        """As `clipped`, what is added to the parameter in place of the sum; limit None: none."""
         if self.maximize:
             g = ops.neg(g)
         if self.decay == "coupled":
             g = ops.add_scaled(g, p, shrink)
         u, *moments = self.algorithm.rule.step(ops, torch.zeros_like(g), g, *moments, k)
-        u = _clip(u, limit)
+        u = u if limit is None else _clip(u, limit)
         if self.decay == "decoupled":
             u = ops.add_scaled(u, p, shrink)
-        return p + u, *moments
+        return u, *moments
 
 
 def _clip(u: Tensor, limit: Any) -> Tensor:

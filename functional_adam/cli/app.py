@@ -13,6 +13,7 @@ from .compare import compare
 from .convert import convert
 from .demo import demo
 from .distance import distance
+from .doctor import doctor
 from .explain import explain
 from .parity import parity
 from .plan import plan
@@ -40,6 +41,7 @@ app.command()(compare)
 app.command()(convert)
 app.command()(demo)
 app.command()(distance)
+app.command()(doctor)
 app.command()(explain)
 app.command()(parity)
 app.command()(plan)

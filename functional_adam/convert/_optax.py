@@ -28,7 +28,8 @@ def from_optax(state: Any, like: Any = None) -> Any:
         state: of optax, with `ScaleByAdamState` or `ScaleByAmsgradState` in chains, partitions,
             masks, `inject_hyperparams` and other wrappers.
         like: `tx.init(params)` of the transformation to go on with; may be left out where that is
-            one of ours on its own and `state` holds one state of Adam.
+            our Adam, AdamW or AMSGrad on its own and `state` holds one state of Adam. Adamax and
+            RAdam need it: optax's state is Adam's, and ours is of another type.
 
     Returns:
         The state to go on with.

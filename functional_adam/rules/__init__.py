@@ -9,12 +9,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from .._check import is_decay_rate
 from .._leaf import Decay, Rule
+from ..dialects import Dialect
 from .adabelief import ADABELIEF, adabelief, scale_by_adabelief
 from .adam import ADAM, adam, scale_by_adam
 from .adamax import ADAMAX, adamax, scale_by_adamax
@@ -130,6 +132,11 @@ class Algorithm:
     def has_dialects(self) -> bool:
         """Whether frameworks read it differently: it takes `dialect`."""
         return "dialect" in inspect.signature(self.make).parameters
+
+    def rule_in(self, dialect: Dialect) -> Rule:
+        """Its rule in a dialect, by the function `rule` of its file."""
+        make = getattr(sys.modules[self.scale.__module__], "rule", None)
+        return self.rule if make is None else make(dialect)
 
 
 _MOMENTS = {"mu": "exp_avg", "nu": "exp_avg_sq"}

@@ -17,7 +17,7 @@ from ..dialects import TORCH, Dialect
 
 
 class AdamState(NamedTuple):
-    """State of Adam and of everything that keeps two moments."""
+    """State of Adam and AdamW."""
 
     count: Any  # int32 (), updates made so far
     mu: Any  # like params: first moment, float32 or wider unless mu_dtype or moments
@@ -78,6 +78,16 @@ def denominator(ops, v, k):
     return ops.add_(root, k.eps) if k.floor is None else ops.floor_(root, k.floor)
 
 
+def eps_cut(k):
+    """Solve ``2 sqrt(v) = sqrt(v + eps_root) + eps``, all of it uncorrected, for v."""
+    scale = 1.0 if k.sqrt_c2 is None else k.sqrt_c2
+    floor = getattr(k, "floor", None)
+    if floor is not None:
+        return (floor * scale / 2) ** 2
+    eps, inside = k.eps * scale, 0.0 if k.eps_root is None else k.eps_root
+    return ((2 * eps + sqrt(eps * eps + 3 * inside)) / 3) ** 2
+
+
 def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
@@ -95,9 +105,8 @@ def rule(dialect: Dialect, nesterov: bool = False) -> Rule:
     if nesterov:
         dialect.require("nesterov", "adam(nesterov=True)")
     scalars = nesterov_coefficients if nesterov else coefficients
-    return Rule(
-        AdamState, ("mu", "nu"), functools.partial(scalars, dialect), step, limit=adam_limit
-    )
+    made = functools.partial(scalars, dialect)
+    return Rule(AdamState, ("mu", "nu"), made, step, limit=adam_limit, eps_cut=eps_cut)
 
 
 ADAM = rule(TORCH)

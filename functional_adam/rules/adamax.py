@@ -14,7 +14,15 @@ from .._lift import Mask, lift
 from .._numerics import one_minus_power
 from ..bounds import adamax_limit
 from ..dialects import TORCH, Dialect
-from .adam import AdamState
+
+
+class AdamaxState(NamedTuple):
+    """Adam's fields under a name of its own: what `nu` means is another thing."""
+
+    count: Any  # int32 (), updates made so far
+    mu: Any  # like params: first moment
+    nu: Any  # like params: weighted maximum of |g|
+    seed: Any = None  # uint32 (), of the rounding of coded moments
 
 
 class AdamaxCoefficients(NamedTuple):
@@ -35,6 +43,11 @@ def coefficients(dialect, t, h, _):
     return k._replace(eps=None, eps_after=h.eps) if after else k
 
 
+def eps_cut(k):
+    """Eps inside the maximum is half of it where the rest is no larger."""
+    return 2 * k.eps if k.eps_after is None else k.eps_after
+
+
 def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to, `v` the weighted maximum."""
     m = ops.lerp_(m, g, k.one_minus_b1)
@@ -49,9 +62,8 @@ def step(ops, u, g, m, v, k):
 def rule(dialect: Dialect) -> Rule:
     """Adamax in a dialect; the same object each time."""
     dialect.require("adamax_eps", "adamax")
-    return Rule(
-        AdamState, ("mu", "nu"), functools.partial(coefficients, dialect), step, limit=adamax_limit
-    )
+    made = functools.partial(coefficients, dialect)
+    return Rule(AdamaxState, ("mu", "nu"), made, step, limit=adamax_limit, eps_cut=eps_cut)
 
 
 ADAMAX = rule(TORCH)

@@ -16,7 +16,7 @@ from .._numerics import one_minus_power
 from ..bounds import adam_limit
 from ..dialects import TORCH, Dialect
 from .adam import coefficients as adam_coefficients
-from .adam import denominator
+from .adam import denominator, eps_cut
 
 
 class AMSGradState(NamedTuple):
@@ -61,7 +61,8 @@ def rule(dialect: Dialect) -> Rule:
         corrected = "first" if dialect.corrects("first") else "none"
     inner = dataclasses.replace(dialect, bias_correction=corrected)
     scalars = functools.partial(coefficients, inner, early)
-    return Rule(AMSGradState, ("mu", "nu", "nu_max"), scalars, step, limit=adam_limit)
+    moments = ("mu", "nu", "nu_max")
+    return Rule(AMSGradState, moments, scalars, step, limit=adam_limit, eps_cut=eps_cut)
 
 
 AMSGRAD = rule(TORCH)

@@ -14,6 +14,7 @@ from .._lift import Mask, lift
 from .._numerics import accumulate, one_minus_power, power, sqrt
 from ..bounds import adam_limit
 from ..dialects import TORCH, Dialect
+from .adam import eps_cut
 
 
 class NAdamState(NamedTuple):
@@ -103,6 +104,7 @@ def rule(dialect: Dialect) -> Rule:
         adds_twice=scheduled,
         # No bound is known where the rate of the first moment changes from step to step.
         limit=None if dialect.nadam == "dozat" else adam_limit,
+        eps_cut=eps_cut,
     )
 
 

@@ -14,7 +14,15 @@ from .._lift import Mask, lift
 from .._numerics import one_minus_power, power, sqrt, when
 from ..bounds import radam_limit
 from ..dialects import TORCH, Dialect
-from .adam import AdamState
+
+
+class RAdamState(NamedTuple):
+    """Adam's fields under a name of its own: the step that they make is another one."""
+
+    count: Any  # int32 (), updates made so far
+    mu: Any  # like params: first moment
+    nu: Any  # like params: second moment
+    seed: Any = None  # uint32 (), of the rounding of coded moments
 
 
 class RAdamCoefficients(NamedTuple):
@@ -80,6 +88,13 @@ def nesterov_coefficients(dialect, t, h, _):
     )
 
 
+def eps_cut(k):
+    """As Adam's, of an eps that is uncorrected already; nothing is divided before rectification."""
+    inside = 0.0 if k.eps_root is None else k.eps_root
+    root = (2 * k.eps + sqrt(k.eps * k.eps + 3 * inside)) / 3
+    return when(k.rectified, lambda: root * root, 0.0)
+
+
 def step(ops, u, g, m, v, k):
     """One array, one step; `u` is what the step is added to."""
     m = ops.lerp_(m, g, k.one_minus_b1)
@@ -98,9 +113,8 @@ def rule(dialect: Dialect, nesterov: bool = False) -> Rule:
     if nesterov:
         dialect.require("nesterov", "radam(nesterov=True)")
     scalars = nesterov_coefficients if nesterov else coefficients
-    return Rule(
-        AdamState, ("mu", "nu"), functools.partial(scalars, dialect), step, limit=radam_limit
-    )
+    made = functools.partial(scalars, dialect)
+    return Rule(RAdamState, ("mu", "nu"), made, step, limit=radam_limit, eps_cut=eps_cut)
 
 
 RADAM = rule(TORCH)
@@ -166,7 +180,7 @@ def radam(
         nesterov: look ahead, as `optax.radam(nesterov=True)` and `adam(nesterov=True)`.
 
     Returns:
-        `optax.GradientTransformationExtraArgs` with state `AdamState`.
+        `optax.GradientTransformationExtraArgs` with state `RAdamState`.
 
     Raises:
         ValueError, TypeError: as `adam`.

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from ..diagnostics import _figures as figures_
+from ..diagnostics._words import LIMITS, SHARE, UNDERFLOW, said
 from . import _hyper
 from ._batches import Batches
 from ._evaluate import figures_of, loss_of
@@ -24,7 +26,6 @@ from .trial import Trial
 
 DTYPES = ("float16", "bfloat16")
 PARITY = 0.1  # relative rise of the loss over float32's that is still parity
-SHARE = 0.05  # of coordinates from which on something is said
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,8 +179,8 @@ def _plain(task: Any, config: Config, full: Any, steps: int, seed: int) -> Any:
         live = (moved > 0) & (v > 0)
         seen = dict(
             sound=sound.astype(jnp.float32),
-            underflow=_share((wide != 0) & (g * g == 0), wide != 0) * sound,
-            stuck=_share(live & (v == w) & (moved != shadow), live) * sound,
+            underflow=_share(figures_.underflows(wide, g * g), wide != 0) * sound,
+            stuck=_share(live & figures_.stands(v, w, shadow, moved), live) * sound,
         )
         shadow, last = jnp.where(sound, moved, shadow), jnp.where(sound, w, last)
         params = optax.apply_updates(params, updates)
@@ -191,8 +192,10 @@ def _plain(task: Any, config: Config, full: Any, steps: int, seed: int) -> Any:
         start = params, state, zero.astype(jnp.float32), zero, jnp.zeros((), jnp.int32), True
         (params, _, shadow, last, count, _), seen = jax.lax.scan(step, start, windows)
         live = shadow > 0
-        small = jnp.sqrt(shadow / (1 - b2 ** jnp.maximum(count, 1))) < full["eps"]
-        end = dict(dead=_share(live & (last == 0), live), eps_dominates=_share(live & small, live))
+        c2 = 1 - b2 ** jnp.maximum(count, 1)
+        small = figures_.small(live, shadow, np.float32(full["eps"]) ** 2 * c2)
+        dead = figures_.dead(live, last)
+        end = dict(dead=_share(dead, live), eps_dominates=_share(small, live))
         steps = jnp.maximum(seen["sound"].sum(), 1)
         means = {name: seen[name].sum() / steps for name in ("underflow", "stuck")}
         return {**means, **end}, figures(params, validation, h.own)["loss"]
@@ -221,16 +224,10 @@ def _judged(p: Probe, full: Mapping[str, Any]) -> Probe:
             f"{'unlimited length' if p.b2 == 1 else f'{1 / (1 - p.b2):.0f} steps'} in place of "
             f"{1 / (1 - full['b2']):.0f}. Keep b2 in float32."
         )
-    for name, words in (
-        ("underflow", "of nonzero gradients have a square of 0: v does not see them"),
-        ("dead", "of live coordinates have v = 0: they are divided by eps alone"),
-        ("stuck", "of v that are not 0 do not move when they should"),
-        ("eps_dominates", "of live coordinates have sqrt(v) below eps: for them Adam is momentum"),
-    ):
+    for name in ("underflow", "dead", "stuck", "eps_dominates"):
         share = getattr(p, name)
         if share > SHARE:
-            remedy = "Use a smaller eps." if name == "eps_dominates" else "Keep v in float32."
-            found[name] = f"{share:.0%} {words}. {remedy}"
+            found[name] = said(name, share, LIMITS.get(name, UNDERFLOW))
     if not loss <= bound:
         finite = "finite, but " if math.isfinite(loss) else ""
         found["parity"] = (
@@ -250,4 +247,4 @@ def _flat(tree: Any) -> Any:
 
 
 def _share(some: Any, of: Any) -> Any:
-    return some.sum() / jnp.maximum(of.sum(), 1)
+    return figures_.share(some.sum(), of.sum())

@@ -1,0 +1,165 @@
+"""What is wrong with a checkpoint: one function for parameters, one for the groups' numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+
+from functional_adam.diagnostics import _figures
+
+from .read import Patient
+
+_HALF = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+_BETAS = (0.9, 0.999)
+
+
+class Finding(NamedTuple):
+    """One thing that was seen.
+
+    Attributes:
+        wrong: whether it is wrong; else worth knowing.
+        where: parameter, group or file.
+        what: in words, with what to do.
+    """
+
+    wrong: bool
+    where: str
+    what: str
+
+
+def examine(patient: Patient) -> list[Finding]:
+    """Everything that is wrong, in the order of the file."""
+    found = [*_groups(patient)]
+    for name, entry in patient.entries.items():
+        found += _parameter(patient, name, entry)
+    for name, value in patient.values.items():
+        found += _finite("file", f"parameter {name}", value)
+    return [*found, *_steps(patient)]
+
+
+def _parameter(patient: Patient, name: str, entry: dict[str, Any]) -> Iterator[Finding]:
+    if not entry:
+        yield Finding(False, name, "has no state: it never had a gradient")
+        return
+    if lacking := [field for field in ("step", "mu", "nu") if field not in entry]:
+        yield Finding(True, name, f"has no {', '.join(lacking)}: not a state of Adam")
+        return
+    for field, x in entry.items():
+        yield from _finite(name, field, x)
+    m, v, p = entry["mu"], entry["nu"], patient.values.get(name)
+    for field in ("mu", "nu", "nu_max"):
+        shape = np.shape(m if p is None else p)
+        if field in entry and np.shape(entry[field]) != shape:
+            yield Finding(True, name, f"{field} has shape {np.shape(entry[field])}, not {shape}")
+            return
+    wide_m, wide_v = (np.asarray(x).astype(_wide(x)) for x in (m, v))
+    if negative := int((np.real(wide_v) < 0).sum()):
+        yield Finding(True, name, f"{negative} of v are negative: no square is. Reset the state")
+    live = (wide_v != 0) | (wide_m != 0)
+    if dead := int(_figures.dead(live, wide_v).sum()):
+        yield Finding(
+            True, name, f"{dead} of v are 0 where m is not: divided by eps alone. Keep v in float32"
+        )
+    yield from _memory(patient, name, v, wide_v)
+    if "nu_max" in entry and (np.asarray(entry["nu_max"]).astype(wide_v.dtype) < wide_v).any():
+        yield Finding(False, name, "nu_max is below nu: optax's AMSGrad, which corrects before it")
+
+
+def _memory(patient: Patient, name: str, v: Any, wide: Any) -> Iterator[Finding]:
+    """Half precision that cannot forget."""
+    if v.dtype not in _HALF or name in patient.random:
+        return
+    b2 = _betas(patient, name)[1]
+    kept = (b2 * wide).astype(v.dtype).astype(wide.dtype)
+    stuck = _figures.stands(wide, kept, wide, b2 * wide).sum() / max((wide > 0).sum(), 1)
+    if stuck > 0.05:
+        yield Finding(
+            True, name, f"{stuck:.0%} of v in {v.dtype} cannot forget: b2 * v rounds to v, "
+            f"b2 = {b2:g}. Keep v in float32, or round at random (moments='bfloat16')"
+        )  # fmt: skip
+
+
+def _finite(where: str, field: str, x: Any) -> Iterator[Finding]:
+    x = np.asarray(x)
+    if x.dtype.kind in "biu":
+        return
+    wide = x.astype(_wide(x))
+    for word, bad in (("NaN", np.isnan(wide)), ("infinite", np.isinf(wide))):
+        if count := int(bad.sum()):
+            yield Finding(True, where, f"{count} of {x.size} of {field} are {word}")
+
+
+def _steps(patient: Patient) -> Iterator[Finding]:
+    steps = {n: float(np.max(e["step"])) for n, e in patient.entries.items() if "step" in e}
+    for name, step in steps.items():
+        if not (0 <= step < 2**31 and step == int(step)):
+            yield Finding(True, name, f"step is {step}: must be a whole number in [0, 2**31)")
+        moved = any(np.any(patient.entries[name].get(f, 0)) for f in ("mu", "nu"))
+        if step == 0:
+            what = "step is 0, but moments are not 0: the correction divides by 0"
+            yield Finding(moved, name, what if moved else "step is 0: nothing was learned yet")
+        dtype = np.asarray(patient.entries[name]["step"]).dtype
+        limit = 256 if dtype == ml_dtypes.bfloat16 else 2048 if dtype == np.float16 else 2**24
+        if dtype.kind not in "iu" and dtype != np.float64 and step >= limit:
+            yield Finding(True, name, f"step is {step:g} in {dtype}, which counts no further")
+    if len({*steps.values()}) > 1:
+        low, high = (f(steps, key=steps.__getitem__) for f in (min, max))
+        yield Finding(
+            False, "file", f"counts differ: {low} is at {steps[low]:g}, {high} at {steps[high]:g}. "
+            "Right if some had no gradient at times, or were added later"
+        )  # fmt: skip
+
+
+def _groups(patient: Patient) -> Iterator[Finding]:
+    if not patient.groups:
+        yield Finding(False, "file", "holds no hyperparameters: b2 = 0.999 is assumed")
+    for index, group in enumerate(patient.groups):
+        where = f"group {index}"
+        for name, b in zip(("b1", "b2"), map(_number, group.get("betas", ())), strict=False):
+            if not 0 <= b < 1:
+                why = ": it became 1 in a narrow dtype; keep it in float32" if b == 1 else ""
+                yield Finding(True, where, f"{name} is {b}, not in [0, 1){why}")
+        eps, own = (
+            _number(group.get("eps", 1e-8)),
+            [n for n, i in patient.group.items() if i == index],
+        )
+        if not 0 <= eps < np.inf:
+            yield Finding(True, where, f"eps is {eps}, not a finite number >= 0")
+        dtypes = {
+            np.asarray(patient.entries[n]["nu"]).dtype
+            for n in own
+            if "nu" in patient.entries.get(n, {})
+        }
+        low = any(n in patient.random for n in own)
+        if eps == 0 or (not low and np.dtype(np.float16) in dtypes and np.float16(eps) == 0):
+            shown = "eps is 0" if eps == 0 else f"eps {eps:g} is 0 in float16"
+            yield Finding(True, where, f"{shown}: a zero gradient divides 0 by 0")
+        if "lr" in group and not 0 <= _number(group["lr"]) < np.inf:
+            yield Finding(True, where, f"lr is {_number(group['lr'])}, not a finite number >= 0")
+        if "correct_bias" not in group and eps == 1e-6:
+            yield Finding(False, where, "eps is 1e-6, the default of Hugging Face, BERT and optimi")
+        if eps == 1e-7:
+            yield Finding(False, where, "eps is 1e-7, the default of Keras")
+
+
+def _betas(patient: Patient, name: str) -> tuple[float, float]:
+    index = patient.group.get(name)
+    if index is None or "betas" not in patient.groups[index]:
+        return _BETAS
+    b1, b2 = map(_number, patient.groups[index]["betas"])
+    return b1, b2
+
+
+def _number(x: Any) -> float:
+    return float(x)
+
+
+def _wide(x: Any) -> Any:
+    return (
+        np.promote_types(np.float32, np.asarray(x).dtype)
+        if np.asarray(x).dtype not in _HALF
+        else np.float32
+    )
