@@ -42,6 +42,8 @@ def on_files(files, config):
     for path, page in REPOSITORY_FILES.items():
         text = (ROOT / path).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=text))
+    picture = (ROOT / ".github" / "demo.png").resolve()
+    files.append(File.generated(config, "demo.png", abs_src_path=str(picture)))
     for path in _notebooks():
         files.append(
             File.generated(config, f"notebooks/{path.name}", abs_src_path=str(path.resolve()))
