@@ -56,6 +56,7 @@ from .rules.adamw import adamw as adamw
 from .rules.ademamix import AdEMAMixState as AdEMAMixState
 from .rules.ademamix import ademamix as ademamix
 from .rules.ademamix import scale_by_ademamix as scale_by_ademamix
+from .rules.adopt import ADOPTState as ADOPTState
 from .rules.adopt import adopt as adopt
 from .rules.adopt import scale_by_adopt as scale_by_adopt
 from .rules.amsgrad import AMSGradState as AMSGradState

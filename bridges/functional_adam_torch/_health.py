@@ -59,6 +59,13 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
         TypeError: another optimizer; a sharded parameter or a sparse gradient.
         ValueError: no parameter has a gradient, a parameter has no name in names, the state is of
             another algorithm, or every is out of range.
+
+    Examples:
+        >>> p = torch.nn.Parameter(torch.ones(4))
+        >>> optimizer = ft.Adam([p], lr=0.1)
+        >>> p.sum().backward()
+        >>> round(ft.health(optimizer, every=1).total.update_ratio, 4)
+        0.1
     """
     check_every(every)
     family = family_of(optimizer)

@@ -74,7 +74,14 @@ def scale_by_adabelief(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """AdaBelief's direction, without rate and sign; see `adabelief`."""
+    """AdaBelief's direction, without rate and sign; see `adabelief`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_adabelief(), optax.scale(-0.1))
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(jnp.zeros(1)))
+        >>> updates.round(6)
+        Array([-0.111111], dtype=float32)
+    """
     values = dict(b1=b1, b2=b2, eps=eps)
     return lift(ADABELIEF, values, moments=moments, dtypes=(mu_dtype, nu_dtype))
 
@@ -108,6 +115,13 @@ def adabelief(
 
     Reference: Zhuang et al. 2020, Algorithm 2, https://arxiv.org/abs/2010.07468; decay as in the
     authors' https://github.com/juntang-zhuang/Adabelief-Optimizer.
+
+    Examples:
+        >>> tx = fa.adabelief(0.1)
+        >>> params = jnp.zeros(1)
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(params), params)
+        >>> updates.round(6)
+        Array([-0.111111], dtype=float32)
     """
     return lift(
         ADABELIEF,

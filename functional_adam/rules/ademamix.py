@@ -84,7 +84,14 @@ def scale_by_ademamix(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """AdEMAMix's direction, without rate and sign; see `ademamix`."""
+    """AdEMAMix's direction, without rate and sign; see `ademamix`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_ademamix(), optax.scale(-0.1))
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(jnp.zeros(1)))
+        >>> updates.round(6)
+        Array([-0.10005], dtype=float32)
+    """
     values = dict(b1=b1, b2=b2, b3=b3, alpha=alpha, eps=eps)
     return lift(ADEMAMIX, values, moments=moments, dtypes=(mu_dtype, mu_dtype, nu_dtype))
 
@@ -124,6 +131,13 @@ def ademamix(
     of both.
 
     Reference: Pagliardini, Ablin and Grangier 2024, Algorithm 1, https://arxiv.org/abs/2409.03137.
+
+    Examples:
+        >>> tx = fa.ademamix(0.1)
+        >>> params = jnp.zeros(1)
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(params), params)
+        >>> updates.round(6)
+        Array([-0.10005], dtype=float32)
     """
     values = dict(learning_rate=learning_rate, b1=b1, b2=b2, b3=b3, alpha=alpha, eps=eps)
     return lift(

@@ -12,7 +12,15 @@ from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import sqrt, when
 from ..bounds import SLACK
-from .adam import AdamState
+
+
+class ADOPTState(NamedTuple):
+    """Adam's fields under a name of its own: the step that they make is another one."""
+
+    count: Any  # int32 (), updates made so far
+    mu: Any  # like params: first moment, of gradients divided by what was known before them
+    nu: Any  # like params: second moment
+    seed: Any = None  # uint32 (), of the rounding of coded moments
 
 
 class ADOPTCoefficients(NamedTuple):
@@ -49,7 +57,7 @@ def limit(k: Any, t: Any) -> Any:
     return SLACK * abs(k.neg_step) * k.clip
 
 
-ADOPT = Rule(AdamState, ("mu", "nu"), coefficients, step, limit=limit)
+ADOPT = Rule(ADOPTState, ("mu", "nu"), coefficients, step, limit=limit)
 
 
 def scale_by_adopt(
@@ -61,7 +69,16 @@ def scale_by_adopt(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """ADOPT's direction, without rate and sign; see `adopt`."""
+    """ADOPT's direction, without rate and sign; see `adopt`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_adopt(), optax.scale(-0.1))
+        >>> state = tx.init(jnp.zeros(1))
+        >>> for _ in range(2):  # the first gradient only starts the second moment
+        ...     updates, state = tx.update(jnp.array([4.0]), state)
+        >>> updates.round(6)
+        Array([-0.01], dtype=float32)
+    """
     values = dict(b1=b1, b2=b2, eps=eps)
     return lift(ADOPT, values, moments=moments, dtypes=(mu_dtype, nu_dtype))
 
@@ -95,6 +112,15 @@ def adopt(
 
     Reference: Taniguchi et al. 2024, Algorithm 2, https://arxiv.org/abs/2411.02853; counted as in
     the authors' https://github.com/iShohei220/adopt.
+
+    Examples:
+        >>> tx = fa.adopt(0.1)
+        >>> params = jnp.zeros(1)
+        >>> state = tx.init(params)
+        >>> for _ in range(2):  # the first gradient only starts the second moment
+        ...     updates, state = tx.update(jnp.array([4.0]), state, params)
+        >>> updates.round(6)
+        Array([-0.01], dtype=float32)
     """
     return lift(
         ADOPT,

@@ -58,7 +58,14 @@ def scale_by_lion(
     moments: Moments = "float32",
     mu_dtype: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Lion's direction, -1, 0 or 1; see `lion`."""
+    """Lion's direction, -1, 0 or 1; see `lion`.
+
+    Examples:
+        >>> tx = optax.chain(fa.scale_by_lion(), optax.scale(-0.1))
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(jnp.zeros(1)))
+        >>> updates.round(6)
+        Array([-0.1], dtype=float32)
+    """
     return lift(LION, dict(b1=b1, b2=b2), moments=moments, dtypes=(mu_dtype,))
 
 
@@ -86,6 +93,13 @@ def lion(
     Arguments, result and errors as in `adam`; `mu` decays with b2, and `moments` codes `mu` alone.
 
     Reference: Chen et al. 2023, Algorithm 2, https://arxiv.org/abs/2302.06675.
+
+    Examples:
+        >>> tx = fa.lion(0.1)
+        >>> params = jnp.zeros(1)
+        >>> updates, state = tx.update(jnp.array([4.0]), tx.init(params), params)
+        >>> updates.round(6)
+        Array([-0.1], dtype=float32)
     """
     return lift(
         LION,
