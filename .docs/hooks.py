@@ -45,8 +45,14 @@ def on_files(files, config):
     picture = (ROOT / ".github" / "demo.png").resolve()
     files.append(File.generated(config, "demo.png", abs_src_path=str(picture)))
     for path in _notebooks():
+        # Not File.generated: mkdocs-jupyter passes on only what a file derives from its folder.
         files.append(
-            File.generated(config, f"notebooks/{path.name}", abs_src_path=str(path.resolve()))
+            File(
+                f"notebooks/{path.name}",
+                str(ROOT.resolve()),
+                config.site_dir,
+                use_directory_urls=False,
+            )
         )
     return files
 
