@@ -579,8 +579,8 @@ REFUSED = {
     ),
     "an unknown dialect": (lambda: fa.explain("torch", "chainer"), "^unknown dialect 'chainer'; "),
     "an unknown algorithm": (
-        lambda: fa.explain("torch", "keras", algorithm="lion"),
-        "^algorithm must be one of adam, .*; got 'lion'$",
+        lambda: fa.explain("torch", "keras", algorithm="sgd"),
+        "^algorithm must be one of adam, .*; got 'sgd'$",
     ),
     "gradients of nothing": (
         lambda: fa.explain("torch", "keras", gradients=[jnp.ones(3)]),
@@ -724,7 +724,7 @@ def test_the_command_lists_explains_and_refuses():
     assert knobs["weight_decay"]["effect"][0] > 1e-3
     for arguments, said in (
         (["torch", "chainer"], "there are TORCH, OPTAX, KERAS"),
-        (["torch", "keras", "--algorithm", "lion"], "algorithm must be one of"),
+        (["torch", "keras", "--algorithm", "sgd"], "algorithm must be one of"),
         (["hf", "hf", "--json", "no/such/folder/x"], "cannot write no/such/folder/x"),
     ):
         refused = command(*arguments)
