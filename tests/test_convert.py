@@ -442,7 +442,7 @@ ERRORS = [
     (lambda: _moved(lambda a: {"state": a["state"]._replace(mu=1, nu=1)}), ValueError,
      "(?s)state missing: a.weight.*state extra: "),
     (lambda: _moved(lambda a: {"state": (optax.EmptyState(),)}), ValueError,
-     "state holds no state of Adam: it has to contain one of AMSGradState"),
+     "state holds no state of Adam: it has to contain one of ADOPTState, AMSGradState"),
     (lambda: _moved(lambda a: {"state": (a["state"], a["state"])}), ValueError,
      r"two states of Adam hold the leaf 'a\.bias'"),
     (

@@ -125,7 +125,7 @@ ERRORS = [
     (lambda p: fa.from_optax(optax.sgd(1.0).init(p)), "holds 0 states of Adam, not one: pass like"),
     (
         lambda p: fa.from_optax(optax.sgd(1.0).init(p), fa.adam(1.0).init(p)),
-        "holds no state of Adam: it has to contain one of AMSGradState, .*, AdamState",
+        "holds no state of Adam: it has to contain one of ADOPTState, AMSGradState, .*, AdamState",
     ),
     (
         lambda p: fa.from_optax(optax.adabelief(1.0).init(p), fa.adam(1.0).init(p)),
