@@ -115,11 +115,16 @@ def _moments(entry: Mapping[str, Tensor], algorithm: Algorithm) -> list[Tensor]:
             continue
         if f"{key}_code" not in entry:
             raise ValueError(f"a parameter's state has no {key}: {', '.join(entry)}")
-        code, exponent = entry[f"{key}_code"], entry[f"{key}_exponent"]
-        block = code.shape[-1] // exponent.shape[-1]
-        columns = [code.reshape(-1), exponent.reshape(-1)]
-        found.append(decode("int8", columns, is_signed(field), block).view(code.shape))
+        found.append(decoded_code(entry, key, field))
     return found
+
+
+def decoded_code(entry: Mapping[str, Tensor], key: str, field: str) -> Tensor:
+    """The moment of our field that an entry keeps as an 8-bit code under torch's key, float32."""
+    code, exponent = entry[f"{key}_code"], entry[f"{key}_exponent"]
+    block = code.shape[-1] // exponent.shape[-1]
+    columns = [code.reshape(-1), exponent.reshape(-1)]
+    return decode("int8", columns, is_signed(field), block).view(code.shape)
 
 
 def decoded_state_dict(optimizer: Any) -> dict[str, Any]:
