@@ -51,7 +51,6 @@ def alone(storage: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
 
 def _database(url: str) -> Any:
     """A database, tried again: where two processes meet an empty one, both make its tables."""
-    require("optuna", "tune")
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ..._extras import require
 from ._search import Rounds as Rounds
 from ._search import Strategy as Strategy
 from ._whole import halving as halving
@@ -30,21 +30,23 @@ STRATEGIES: Mapping[str, Strategy] = MappingProxyType(
         gp=gp,
     )
 )
-NEEDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    dict(tpe=("optuna",), gp=("optuna", "torch"))
+NEEDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    dict(tpe=dict(optuna="tune"), gp=dict(optuna="tune", torch="torch"))
 )
-"""Packages of some strategies that the core does without."""
+"""Packages of some strategies that the core does without, each with the extra that brings it."""
 
 
 def strategy_named(name: str | Strategy) -> tuple[str, Strategy]:
-    """A strategy and its name; raises ValueError where there is none of that name."""
+    """A strategy and its name.
+
+    Raises:
+        ValueError: there is none of that name.
+        ImportError: it needs a package that is not installed.
+    """
     if callable(name):
         return getattr(name, "__name__", type(name).__name__), name
     if name not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}; got {name!r}")
-    missing = [x for x in NEEDS.get(name, ()) if importlib.util.find_spec(x) is None]
-    if missing:
-        raise ImportError(
-            f"strategy {name!r} needs {' and '.join(missing)}: pip install 'functional_adam[tune]'"
-        )
+    for package, extra in NEEDS.get(name, {}).items():
+        require(package, extra)
     return name, STRATEGIES[name]

@@ -51,7 +51,6 @@ def optuna_sampler(make: Callable[[int], Any], batch: int = BATCH) -> Strategy:
 
 def _in_memory() -> tuple[str, Any]:
     """A study's name and storage, made without optuna's line in the log."""
-    require("optuna", "tune")
     import optuna
 
     storage = optuna.storages.InMemoryStorage()
@@ -83,14 +82,12 @@ def _position(space: Space, params: dict[str, Any]) -> list[float]:
 
 
 def _tpe(seed: int) -> Any:
-    require("optuna", "tune")
     import optuna
 
     return optuna.samplers.TPESampler(seed=seed)
 
 
 def _gp(seed: int) -> Any:
-    require("optuna", "tune")
     import optuna
 
     with warnings.catch_warnings():
