@@ -8,6 +8,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from ._leaf import is_signed
+
 _HALF = (jnp.bfloat16, jnp.float16)
 
 
@@ -34,7 +36,7 @@ def moments_rounded_to_nearest(
                 f"a step, less than half the spacing {spacing:.1g} of {dtype}: rounded to nearest "
                 "it cannot decay. moments='bfloat16' takes as little memory and forgets"
             )
-        elif name.startswith("nu") and dtype == jnp.float16:
+        elif not is_signed(name) and dtype == jnp.float16:
             _warn(
                 f"{name}_dtype=float16: numbers below 6e-8 vanish, and (1 - b2) * g**2 is below "
                 "for g < 8e-3. moments='bfloat16' takes as little memory and keeps them"

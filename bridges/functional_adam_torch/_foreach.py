@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import torch
 
+from functional_adam._ops import kept as kept
+
 from . import _single
 
 
@@ -116,11 +118,6 @@ def addcdiv_(a, b, c, s):
     """``a + s * b / c``."""
     torch._foreach_addcdiv_(a, b, c, s)
     return a
-
-
-def kept(*moments):
-    """As they are."""
-    return moments
 
 
 def root_ratio(v, c, sqrt_c):

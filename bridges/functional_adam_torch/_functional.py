@@ -10,7 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from functional_adam._ops import kept as kept
+
 from . import _single
+from ._single import quotient as quotient
+from ._single import sign_ as sign_
 
 
 def neg(a):
@@ -26,11 +30,6 @@ def abs(a):
 def sqrt(a):
     """Square root, as torch's kernel or the compiler's rounds it."""
     return a.sqrt()
-
-
-def sign_(a):
-    """-1, 0 or 1; NaN stays NaN."""
-    return torch.where(a.isnan(), a, a.sign())
 
 
 def maximum_(a, b):
@@ -77,11 +76,6 @@ def add_scaled(a, b, s):
 add_scaled_ = add_scaled
 
 
-def quotient(a, b):
-    """``a / b`` for tensors."""
-    return a / b
-
-
 def lerp_(a, b, w):
     """``a + w * (b - a)``, from the nearer end, as torch.lerp."""
     if not isinstance(w, Tensor):
@@ -98,11 +92,6 @@ def addcmul_(a, b, c, s):
 def addcdiv_(a, b, c, s):
     """``a + s * b / c``."""
     return (s * b) / c + a if isinstance(s, Tensor) else a.addcdiv(b, c, value=s)
-
-
-def kept(*moments):
-    """As they are."""
-    return moments
 
 
 def root_ratio(v, c, sqrt_c):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from functional_adam._ops import kept as kept
+
 
 def neg(a):
     """``-a``."""
@@ -99,11 +101,6 @@ def addcmul_(a, b, c, s):
 def addcdiv_(a, b, c, s):
     """``a + s * b / c``."""
     return a.addcdiv_(b, c, value=s)
-
-
-def kept(*moments):
-    """As they are."""
-    return moments
 
 
 def root_ratio(v, c, sqrt_c):

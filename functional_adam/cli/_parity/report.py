@@ -7,6 +7,9 @@ import math
 import platform
 from importlib.metadata import version
 
+from functional_adam import ALGORITHMS
+from functional_adam._leaf import is_signed
+
 from .bounds import broken, held
 from .cells import groups, of, text, worst
 from .dialects_report import dialects_as_markdown
@@ -21,11 +24,12 @@ moments, in ulp of each element. Running freely: 'free' is the largest differenc
 travelled, 'torch' the same between torch's own fused and single modes, 'truth' and 'theirs' the
 same from float64 to the first and the second of the pair. A dot: shown beside ours, no bound."""
 
+_FIELDS = tuple(dict.fromkeys(x for row in ALGORITHMS.values() for x in row.rule.moments))
 _COLUMNS = {
     "p ulp": ("p_ulp",),
     "p off": ("p_off",),
-    "m ulp": ("mu_ulp", "mu_slow_ulp"),
-    "v ulp": ("nu_ulp", "nu_max_ulp", "nu_centered_ulp"),
+    "m ulp": tuple(f"{field}_ulp" for field in _FIELDS if is_signed(field)),
+    "v ulp": tuple(f"{field}_ulp" for field in _FIELDS if not is_signed(field)),
     "free": ("free",),
     "torch": ("spread",),
     "truth": ("truth",),
@@ -122,7 +126,7 @@ def _headline(table: Table, rows: list[Row]) -> list[str]:
     off = of(ours, ("p_off",))
     return [
         text([value for name, value in bridge.items() if name.endswith("_off")]),
-        text(of(ours, ("mu_ulp", "nu_ulp", "nu_max_ulp"))),
+        text(of(ours, _COLUMNS["m ulp"] + _COLUMNS["v ulp"])),
         text(of(ours, ("p_ulp",))),
         _percent(off),
         text(of(figures("jax", "torch-single"), ("free",))),
@@ -133,9 +137,13 @@ def _headline(table: Table, rows: list[Row]) -> list[str]:
 
 def _without_torch(ours: Figures, optax: Figures) -> list[str]:
     """Cells of an algorithm that torch.optim has not: against float64, optax against ours."""
-    moments = tuple(name for name in ours if name.startswith("nu") and name.endswith("_ulp"))
-    off, ahead = of(ours, ("p_off",)), of(ours, moments)
-    figures = [text(ahead), text(of(ours, ("p_ulp",))), _percent(off), text(of(ours, ("free",)))]
+    off = of(ours, ("p_off",))
+    figures = [
+        text(of(ours, _COLUMNS["v ulp"])),
+        text(of(ours, ("p_ulp",))),
+        _percent(off),
+        text(of(ours, ("free",))),
+    ]
     return ["-", *figures, "-", text(of(optax, ("free",)))]
 
 
