@@ -12,6 +12,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import functional_adam_torch as ft
+from functional_adam import ALGORITHMS
 from functional_adam.cli.app import app
 
 
@@ -21,11 +23,11 @@ def run(path, status, *options):
     return done.output
 
 
-def saved(path, fault=None, dtype=torch.float32, **options):
+def saved(path, fault=None, dtype=torch.float32, make=torch.optim.AdamW, **options):
     """A checkpoint of two steps, with a fault in its state_dict."""
     torch.manual_seed(0)
     ps = [torch.nn.Parameter(torch.randn(3, 4).to(dtype)), torch.nn.Parameter(torch.randn(4))]
-    optimizer = torch.optim.AdamW(ps, **options)
+    optimizer = make(ps, **{"lr": 1e-3, **options})
     for _ in range(2):
         for p in ps:
             p.grad = torch.randn_like(p)
@@ -78,6 +80,30 @@ def test_a_moment_in_half_precision_cannot_forget(tmp_path):
     saved(tmp_path / "a.pt", dtype=torch.float16, betas=(0.9, 0.95), eps=1e-8,
           fault=lambda e, _: e["exp_avg_sq"].fill_(1))  # fmt: skip
     assert "eps 1e-08 is 0 in float16" in run(tmp_path / "a.pt", 1)
+
+
+@pytest.mark.parametrize("name", sorted({row.torch_class for row in ALGORITHMS.values()}))
+def test_the_state_of_every_algorithm_is_one(tmp_path, name):
+    make = getattr(ft, name)
+    saved(tmp_path / "a.pt", make=make)
+    assert "nothing is wrong" in run(tmp_path / "a.pt", 0)
+    keys = [k for k in torch.load(tmp_path / "a.pt")["optimizer"]["state"][0] if k != "step"]
+    for key in keys:
+        saved(tmp_path / "b.pt", put(key, float("nan")), make=make)
+        assert "are NaN" in run(tmp_path / "b.pt", 1)
+
+
+def test_moments_have_the_sign_of_their_names(tmp_path):
+    for make, key, status in (
+        (ft.Lion, "exp_avg", 0),
+        (ft.AdEMAMix, "exp_avg_slow", 0),
+        (ft.AdEMAMix, "exp_avg_sq", 1),
+        (ft.AdaBelief, "exp_avg_var", 1),
+    ):
+        saved(tmp_path / "a.pt", put(key, -1.0), make=make)
+        assert ("1 of v are negative" in run(tmp_path / "a.pt", status)) == bool(status)
+    saved(tmp_path / "a.pt", put("max_exp_avg_sq", -1.0), amsgrad=True)
+    assert "1 of nu_max are negative" in run(tmp_path / "a.pt", 1)
 
 
 def test_counts_that_differ_are_no_fault(tmp_path):

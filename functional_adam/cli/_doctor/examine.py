@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
+from functional_adam import ALGORITHMS, Algorithm
+from functional_adam._leaf import is_signed
 from functional_adam.diagnostics import _figures
+from functional_adam.diagnostics._words import SHARE
 
 from .read import Patient
 
 _HALF = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
-_BETAS = (0.9, 0.999)
+_BETAS = ("b1", "b2", "b3")  # what torch's options call betas
+_B2 = 0.999  # where nothing says it
+_FIELDS = {field for row in ALGORITHMS.values() for field in row.rule.moments}
 
 
 class Finding(NamedTuple):
@@ -33,49 +38,72 @@ class Finding(NamedTuple):
 def examine(patient: Patient) -> list[Finding]:
     """Everything that is wrong, in the order of the file."""
     found = [*_groups(patient)]
+    kept: dict[int, set[str]] = {}
+    for name, index in patient.group.items():
+        kept.setdefault(index, set()).update(patient.entries.get(name, {}))
     for name, entry in patient.entries.items():
-        found += _parameter(patient, name, entry)
+        found += _parameter(patient, name, entry, kept.get(patient.group.get(name, -1), {*entry}))
     for name, value in patient.values.items():
         found += _finite("file", f"parameter {name}", value)
     return [*found, *_steps(patient)]
 
 
-def _parameter(patient: Patient, name: str, entry: dict[str, Any]) -> Iterator[Finding]:
+def _parameter(
+    patient: Patient, name: str, entry: dict[str, Any], kept: set[str]
+) -> Iterator[Finding]:
+    """What is wrong with one parameter's state, of a group that keeps these fields."""
     if not entry:
         yield Finding(False, name, "has no state: it never had a gradient")
         return
-    if lacking := [field for field in ("step", "mu", "nu") if field not in entry]:
+    moments = _moments(kept)
+    if lacking := [field for field in ("step", *moments) if field not in entry]:
         yield Finding(True, name, f"has no {', '.join(lacking)}: not a state of Adam")
         return
     for field, x in entry.items():
         yield from _finite(name, field, x)
-    m, v, p = entry["mu"], entry["nu"], patient.values.get(name)
-    for field in ("mu", "nu", "nu_max"):
-        shape = np.shape(m if p is None else p)
-        if field in entry and np.shape(entry[field]) != shape:
+    p = patient.values.get(name)
+    shape = np.shape(entry[moments[0]] if p is None else p)
+    for field in moments:
+        if np.shape(entry[field]) != shape:
             yield Finding(True, name, f"{field} has shape {np.shape(entry[field])}, not {shape}")
             return
-    wide_m, wide_v = (np.asarray(x).astype(_wide(x)) for x in (m, v))
-    if negative := int((np.real(wide_v) < 0).sum()):
-        yield Finding(True, name, f"{negative} of v are negative: no square is. Reset the state")
-    live = (wide_v != 0) | (wide_m != 0)
-    if dead := int(_figures.dead(live, wide_v).sum()):
+    wide = {field: np.asarray(entry[field]).astype(_wide(entry[field])) for field in moments}
+    sizes = [field for field in moments if not is_signed(field)]
+    for field in sizes:
+        if negative := int((np.real(wide[field]) < 0).sum()):
+            own = "v" if field == sizes[0] else field
+            what = f"{negative} of {own} are negative: no square is. Reset the state"
+            yield Finding(True, name, what)
+    if not sizes:
+        return
+    m, v = wide[moments[0]], wide[sizes[0]]
+    if dead := int(_figures.dead((v != 0) | (m != 0), v).sum()):
         yield Finding(
             True, name, f"{dead} of v are 0 where m is not: divided by eps alone. Keep v in float32"
         )
-    yield from _memory(patient, name, v, wide_v)
-    if "nu_max" in entry and (np.asarray(entry["nu_max"]).astype(wide_v.dtype) < wide_v).any():
+    yield from _memory(patient, name, entry[sizes[0]], v)
+    if "nu_max" in wide and (wide["nu_max"].astype(v.dtype) < v).any():
         yield Finding(False, name, "nu_max is below nu: optax's AMSGrad, which corrects before it")
+
+
+def _moments(kept: set[str]) -> tuple[str, ...]:
+    """Moments of the algorithm that keeps these fields; of none: of the one that comes nearest."""
+
+    def distance(row: Algorithm) -> int:
+        return len(_FIELDS & kept ^ {*row.rule.moments})
+
+    return min(ALGORITHMS.values(), key=distance).rule.moments
 
 
 def _memory(patient: Patient, name: str, v: Any, wide: Any) -> Iterator[Finding]:
     """Half precision that cannot forget."""
     if v.dtype not in _HALF or name in patient.random:
         return
-    b2 = _betas(patient, name)[1]
+    b2 = _b2(patient, name)
     kept = (b2 * wide).astype(v.dtype).astype(wide.dtype)
-    stuck = _figures.stands(wide, kept, wide, b2 * wide).sum() / max((wide > 0).sum(), 1)
-    if stuck > 0.05:
+    standing = _figures.stands(wide, kept, wide, b2 * wide).sum()
+    stuck = _figures.share(standing, (wide > 0).sum())
+    if stuck > SHARE:
         yield Finding(
             True, name, f"{stuck:.0%} of v in {v.dtype} cannot forget: b2 * v rounds to v, "
             f"b2 = {b2:g}. Keep v in float32, or round at random (moments='bfloat16')"
@@ -97,7 +125,7 @@ def _steps(patient: Patient) -> Iterator[Finding]:
     for name, step in steps.items():
         if not (0 <= step < 2**31 and step == int(step)):
             yield Finding(True, name, f"step is {step}: must be a whole number in [0, 2**31)")
-        moved = any(np.any(patient.entries[name].get(f, 0)) for f in ("mu", "nu"))
+        moved = any(np.any(x) for field, x in patient.entries[name].items() if field in _FIELDS)
         if step == 0:
             what = "step is 0, but moments are not 0: the correction divides by 0"
             yield Finding(moved, name, what if moved else "step is 0: nothing was learned yet")
@@ -118,7 +146,7 @@ def _groups(patient: Patient) -> Iterator[Finding]:
         yield Finding(False, "file", "holds no hyperparameters: b2 = 0.999 is assumed")
     for index, group in enumerate(patient.groups):
         where = f"group {index}"
-        for name, b in zip(("b1", "b2"), map(_number, group.get("betas", ())), strict=False):
+        for name, b in zip(_BETAS, map(_number, group.get("betas", ())), strict=False):
             if not 0 <= b < 1:
                 why = ": it became 1 in a narrow dtype; keep it in float32" if b == 1 else ""
                 yield Finding(True, where, f"{name} is {b}, not in [0, 1){why}")
@@ -129,9 +157,10 @@ def _groups(patient: Patient) -> Iterator[Finding]:
         if not 0 <= eps < np.inf:
             yield Finding(True, where, f"eps is {eps}, not a finite number >= 0")
         dtypes = {
-            np.asarray(patient.entries[n]["nu"]).dtype
+            np.asarray(x).dtype
             for n in own
-            if "nu" in patient.entries.get(n, {})
+            for field, x in patient.entries.get(n, {}).items()
+            if field in _FIELDS and not is_signed(field)
         }
         low = any(n in patient.random for n in own)
         if eps == 0 or (not low and np.dtype(np.float16) in dtypes and np.float16(eps) == 0):
@@ -145,12 +174,11 @@ def _groups(patient: Patient) -> Iterator[Finding]:
             yield Finding(False, where, "eps is 1e-7, the default of Keras")
 
 
-def _betas(patient: Patient, name: str) -> tuple[float, float]:
+def _b2(patient: Patient, name: str) -> float:
     index = patient.group.get(name)
     if index is None or "betas" not in patient.groups[index]:
-        return _BETAS
-    b1, b2 = map(_number, patient.groups[index]["betas"])
-    return b1, b2
+        return _B2
+    return _number(patient.groups[index]["betas"][1])
 
 
 def _number(x: Any) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from functional_adam import ALGORITHMS
 from functional_adam.convert import moments as adam_moments
 from functional_adam.convert import names
 from functional_adam.convert._masters import opened
@@ -23,7 +24,7 @@ class Patient:
     Attributes:
         kind: whose file it is, in words.
         groups: options of each group, by torch's names; none where the file has none.
-        entries: parameter -> field -> array: `step`, `mu`, `nu`, `nu_max`, scalars.
+        entries: parameter -> field -> array: `step`, the rule's moments and scalars.
         group: parameter -> index of its group.
         values: parameter -> array.
         random: parameters whose moments are rounded at random.
@@ -59,12 +60,8 @@ def _torch(path: Path) -> Patient:
         model, _ = at_key(held, None, file.MODEL, file._is_model, "model", optional=True)
     found = Patient("torch", list(optimizer["param_groups"]))
     found.values = {name: to_array(x, name) for name, x in (model or {}).items()}
-    fields: dict[str, str] = {
-        "exp_avg": "mu",
-        "exp_avg_sq": "nu",
-        "exp_inf": "nu",
-        "max_exp_avg_sq": "nu_max",
-    }
+    rows = ALGORITHMS.values()
+    fields = {theirs: ours for row in rows for ours, theirs in row.torch_state.items()}
     for index, group in enumerate(found.groups):
         ids = group["params"]
         own_names = group.get("param_names") or [f"parameter {i}" for i in ids]
