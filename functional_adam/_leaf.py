@@ -42,7 +42,9 @@ class Rule:
         limit: `(k, t) -> scalar`, the largest step that exact moments can make; None: none is
             known. Steps from moments stored in few bits are clipped there.
         eps_cut: `k -> scalar`: where the last moment is smaller, the step would be more than twice
-            as long without eps; k of numbers or arrays. None: it is not known.
+            as long without eps; k of numbers or arrays. None: `diagnostics` do not know the
+            algorithm, and say so.
+        linear: whether `nu` grows as the gradient, not as its square.
     """
 
     state: Callable[..., Any]
@@ -54,6 +56,7 @@ class Rule:
     rates: tuple[str, ...] = ()
     limit: Callable[[Any, Any], Any] | None = None
     eps_cut: Callable[[Any], Any] | None = None
+    linear: bool = False
 
 
 def is_signed(field: str) -> bool:

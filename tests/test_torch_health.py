@@ -18,13 +18,15 @@ CASES = {
     "radam": (torch.optim.RAdam, {}, NEAR),
     "adamax": (ft.Adamax, {}, NEAR),
     "bfloat16": (ft.AdamW, dict(moments="bfloat16"), ROUNDED),
+    "int8": (ft.AdamW, dict(moments="int8"), ROUNDED),
 }
 
 
 def ready(make, dtype=torch.float32, **options):
-    """Two steps, and the gradients of a third."""
+    """Two steps, and the gradients of a third; `a` is large enough for 8-bit moments."""
     torch.manual_seed(0)
-    pairs = [(n, torch.nn.Parameter(torch.randn(s).to(dtype))) for n, s in (("a", 300), ("b", 64))]
+    shapes = {"a": (48, 96), "b": (64,)}
+    pairs = [(n, torch.nn.Parameter(torch.randn(s).to(dtype))) for n, s in shapes.items()]
     optimizer = make([dict(params=[pairs[0]]), dict(params=[pairs[1]], lr=1e-2)], **options)
     for i in range(3):
         for _, p in pairs:
@@ -72,5 +74,9 @@ def test_errors():
     optimizer.zero_grad()
     with pytest.raises(ValueError, match="no parameter has a gradient"):
         ft.health(optimizer)
+    with pytest.raises(
+        ValueError, match="health does not know lion: its figures are those of adam"
+    ):
+        ft.health(ready(ft.Lion, lr=1e-3)[0])
     with pytest.raises(TypeError, match="optimizer must be Adam"):
         ft.health(torch.optim.SGD(params.values()))

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from functional_adam import ALGORITHMS
 from functional_adam.diagnostics import Figures, Health
 from functional_adam.diagnostics._figures import Columns, Scalars, Sums, added, figures, sums
+from functional_adam.diagnostics._find import refuse_unknown
 from functional_adam.diagnostics._health import WIDTH, check_every
 
 from . import _storage
@@ -58,7 +59,8 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
     Raises:
         TypeError: another optimizer; a sharded parameter or a sparse gradient.
         ValueError: no parameter has a gradient, a parameter has no name in names, the state is of
-            another algorithm, or every is out of range.
+            another algorithm, every is out of range, or the figures are not defined for the
+            optimizer (AdaBelief, Lion, ADOPT, AdEMAMix).
 
     Examples:
         >>> p = torch.nn.Parameter(torch.ones(4))
@@ -74,6 +76,7 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
     known = _names(optimizer, names)
     for index, group in enumerate(optimizer.param_groups):
         algorithm = ALGORITHMS[algorithm_of(family, options_of(group)).name]
+        refuse_unknown(algorithm)
         storage = _storage.storage_of(group)
         alike: dict[Any, dict[str, Sample]] = {}
         for p in group["params"]:
@@ -86,9 +89,10 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
             alike.setdefault((one.before, own, one.p.device, dtypes), {})[name] = one
         for many in alike.values():
             columns, at = stepped([*many.values()], algorithm, group, storage)
-            linear = algorithm.torch_state.get("nu") == "exp_inf"
             sizes = [one.p.numel() for one in many.values()]
-            for name, own in zip(many, _summed(columns, at, sizes, linear), strict=True):
+            for name, own in zip(
+                many, _summed(columns, at, sizes, linear=algorithm.rule.linear), strict=True
+            ):
                 found[name] = own, at
                 members.setdefault(str(index), []).append(name)
     if not found:
@@ -98,7 +102,7 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
     return Health(_of([*found.values()]), groups, leaves)
 
 
-def _summed(columns: Columns, at: Scalars, sizes: list[int], linear: bool) -> list[Sums]:
+def _summed(columns: Columns, at: Scalars, sizes: list[int], *, linear: bool) -> list[Sums]:
     """Sums of each parameter: of rows of all of them at once, zeros at their ends."""
     counts = [-(-size // WIDTH) for size in sizes]
 

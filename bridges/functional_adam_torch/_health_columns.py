@@ -20,8 +20,8 @@ from functional_adam.diagnostics._sample import strides, take
 from . import _coefficients, _functional, _step, _words
 from ._formula import Batch
 from ._storage import LOW, Storage, form_of
-from ._stored import decode
 from ._stored_group import _number, check_entry
+from ._stored_state import decoded_code
 
 
 class Sample(NamedTuple):
@@ -80,9 +80,7 @@ def sample(
     for i, field in enumerate(algorithm.rule.moments):
         key = algorithm.torch_state[field]
         if form is not None and form.kinds[i] == "int8":
-            code, exponent = entry[f"{key}_code"], entry[f"{key}_exponent"]
-            flat = [code.reshape(-1), exponent.reshape(-1)]
-            moments.append(part(decode("int8", flat, i > 0, form.block).view(p.shape)))
+            moments.append(part(decoded_code(entry, key, field)))
         elif key in entry:
             moments.append(part(entry[key]))
         else:
@@ -116,21 +114,24 @@ def stepped(
     moments = [x.to(wide) for x in kept]
     u, *new = batch.formula.update(_functional, weight, g.to(wide), moments, k, shrink, limit)
     stored = new if coded else [x.to(old.dtype) for x, old in zip(new, kept, strict=True)]
-    decayed = batch.h.b2 * stored[1].to(wide)
-    m, v, *_ = after = [x.to(wide) for x in stored]
+    rule, after = batch.formula.algorithm.rule, [x.to(wide) for x in stored]
+    m, v = (after[rule.moments.index(field)] for field in ("mu", "nu"))
+    kept_v = stored[rule.moments.index("nu")]
+    decayed = batch.h.b2 * v
     columns = Columns(
         u=u,
         p=weight,
         landed=weight + u if storage and storage.master_bits else (weight + u).to(p.dtype).to(wide),
         m=m,
         v=v,
-        kept=decayed if coded else decayed.to(stored[1].dtype).to(wide),
+        kept=decayed if coded else decayed.to(kept_v.dtype).to(wide),
         last=after[-1],
         g=g.to(wide),
     )
-    rule, h, t = algorithm.rule, batch.h, first.before + 1
+    h, t = batch.h, first.before + 1
     c1, c2 = (float(one_minus_power(b, t)) for b in (h.b1, h.b2))
-    cut = None if rule.eps_cut is None else float(rule.eps_cut(k))
+    assert rule.eps_cut is not None
+    cut = float(rule.eps_cut(k))
     return columns, Scalars(float(h.b1), float(h.b2), c1, c2, cut, float(h.learning_rate))
 
 

@@ -77,11 +77,13 @@ def algorithm_of(node: Any, name: str | None) -> tuple[Algorithm, bool]:
         name: the algorithm's; None: by the type of the state, else by its fields.
 
     Raises:
-        ValueError: the name is unknown, or that algorithm keeps something else.
+        ValueError: the name is unknown, that algorithm keeps something else, or the figures are not
+            defined for it.
     """
     if name is not None and name not in ALGORITHMS:
         raise ValueError(f"algorithm must be one of {', '.join(ALGORITHMS)}; got {name!r}")
     rows = list(ALGORITHMS.values()) if name is None else [ALGORITHMS[name]]
+    rows.sort(key=lambda row: not is_known(row))
     typed = isinstance(node, adam_moments.OURS)
     own = adam_moments.fields(node).keys() - {"count", "seed"}
     fit = [
@@ -92,7 +94,20 @@ def algorithm_of(node: Any, name: str | None) -> tuple[Algorithm, bool]:
     if not fit:
         kind = type(node).__name__ if typed else f"with {', '.join(sorted(own))}"
         raise ValueError(f"state is {kind}: not a state of {name or 'any algorithm'}")
-    return fit[0], len({row.rule.state for row in fit}) == 1
+    refuse_unknown(fit[0])
+    return fit[0], len({row.rule.state for row in fit if is_known(row)}) == 1
+
+
+def is_known(row: Algorithm) -> bool:
+    """Whether the figures are defined for an algorithm: those of Adam's own family."""
+    return row.rule.eps_cut is not None
+
+
+def refuse_unknown(row: Algorithm) -> None:
+    """Raise ValueError where the figures are not defined for an algorithm."""
+    if not is_known(row):
+        known = ", ".join(name for name, own in ALGORITHMS.items() if is_known(own))
+        raise ValueError(f"health does not know {row.name}: its figures are those of {known}")
 
 
 def _kept(row: Algorithm) -> set[str]:
@@ -137,7 +152,8 @@ def described(
         return jnp.asarray(rounded(x), jnp.float32)
 
     corrections = (one_minus_power(b, t) for b in (h.b1, h.b2))
-    cut = None if rule.eps_cut is None or not certain else scalar(rule.eps_cut(k))
+    assert rule.eps_cut is not None
+    cut = scalar(rule.eps_cut(k)) if certain else None
     b1, b2 = scalar(h.b1), scalar(h.b2)
     c1, c2 = corrections
     at = scalar(h.learning_rate) if rate is not None else None

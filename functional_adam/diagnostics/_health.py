@@ -14,6 +14,7 @@ from jax import lax
 from .. import _check
 from .._codecs import Codec
 from .._hyperparameters import Hyperparameter
+from .._leaf import is_signed
 from ..convert import moments as adam_moments
 from ..convert import names
 from ..dialects import Dialect
@@ -100,8 +101,9 @@ def health(
         `Health`.
 
     Raises:
-        ValueError: there is no state of Adam, trees or shapes do not match, two states hold one
-            parameter, or an argument is out of range.
+        ValueError: there is no state of Adam, it is one of an algorithm whose figures are not
+            defined (AdaBelief, Lion, ADOPT, AdEMAMix), trees or shapes do not match, two states
+            hold one parameter, or an argument is out of range.
     """
     check_every(every)
     paths, treedef = jax.tree_util.tree_flatten_with_path(params)
@@ -141,8 +143,8 @@ def health(
 
     def over(chosen: list[int]) -> Figures:
         used = [states[k].scalars for k in sorted({made[j][1] for j in chosen})]
-        b, c, d = (jnp.min(jnp.stack([s[k] for s in used])) for k in (0, 2, 3))
-        return figures(added([own_sums[j] for j in chosen]), b, c, d)
+        b1, c1, c2 = (jnp.min(jnp.stack([getattr(s, k) for s in used])) for k in ("b1", "c1", "c2"))
+        return figures(added([own_sums[j] for j in chosen]), b1, c1, c2)
 
     if not made:
         raise ValueError("no parameter has both an update and moments: there is nothing to measure")
@@ -165,10 +167,10 @@ def _columns(
             _check.same_kind(path, p, x, what)
     fields = list(state.row.rule.moments)
     kept = {}
-    for i, field in enumerate(fields):
+    for field in fields:
         x = own.moments[field]
         if moments is not None:
-            kept[field] = moments[min(i, 1)].decode(x, shape)
+            kept[field] = moments[not is_signed(field)].decode(x, shape)
         else:
             kept[field] = adam_moments.decoded(x, field)
         if jnp.shape(kept[field]) != shape:
@@ -203,7 +205,7 @@ def _summed(made: list[tuple[int, int, Columns]], states: list[State]) -> list[S
     for j, (_, index, x) in enumerate(made):
         state = states[index]
         known = state.scalars.cut is None, state.scalars.rate is None
-        key = x.u.dtype, known, state.row.torch_state.get("nu") == "exp_inf"
+        key = x.u.dtype, known, state.row.rule.linear
         kinds.setdefault(key, []).append(j)
     for (_, _, linear), members in kinds.items():
         counts = [-(-made[j][2].u.size // WIDTH) for j in members]

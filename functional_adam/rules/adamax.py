@@ -63,7 +63,15 @@ def rule(dialect: Dialect) -> Rule:
     """Adamax in a dialect; the same object each time."""
     dialect.require("adamax_eps", "adamax")
     made = functools.partial(coefficients, dialect)
-    return Rule(AdamaxState, ("mu", "nu"), made, step, limit=adamax_limit, eps_cut=eps_cut)
+    return Rule(
+        AdamaxState,
+        ("mu", "nu"),
+        made,
+        step,
+        limit=adamax_limit,
+        eps_cut=eps_cut,
+        linear=True,
+    )
 
 
 ADAMAX = rule(TORCH)
