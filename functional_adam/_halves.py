@@ -93,13 +93,12 @@ def _value(word, dtype, ops):
 
 
 def _dithered(word, bits, dtype, mask, ops):
-    up = (word + (bits & mask)) & ops.constant(MAGNITUDE ^ _SIGN ^ mask)
     infinity = _infinity(dtype, ops)
-    largest = infinity - 0x1_0000
-    finite = word & MAGNITUDE < infinity
-    # Rounding up would make infinity of the largest numbers, and something else of infinity.
-    stays = finite & (up & MAGNITUDE < largest + 0x8000)
-    return ops.where(stays, up, ops.where(finite, (word & ops.constant(_SIGN)) | largest, word))
+    magnitude = word & MAGNITUDE
+    # Rounded up, the largest numbers would be nearest to infinity.
+    most = infinity - 0x8001
+    up = ops.minimum(magnitude + (bits & mask), most) & (MAGNITUDE ^ mask)
+    return ops.where(magnitude < infinity, (word & ops.constant(_SIGN)) | up, word)
 
 
 def _infinity(dtype, ops):

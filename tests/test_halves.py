@@ -82,19 +82,23 @@ def test_random_rounding_is_unbiased_and_finite(dtype, extra):
     x = (rng.standard_normal(n) * 10.0 ** rng.uniform(-3, 3, n)).astype(np.float32)
     x[:4] = [0, 1, np.nextafter(np.float32(2), np.float32(0)), -1e-6]
     top = float(jnp.finfo(dtype).max)
-    x[4:7] = np.float32([top, -top, top * (1 - 2.0**-12)])
+    # The last lies just below where half an ulp would round to infinity.
+    half = float(jnp.finfo(dtype).eps) / 4 * (1 - 2.0**-11)
+    x[4:8] = np.float32([top, -top, top * (1 - 2.0**-12), top * (1 + half)])
 
     def once(_, t):
         leaf, rest = split(x, dtype, extra, random_bits(0, t, 1, (n,)))
-        return None, join(leaf, rest)
+        return None, (leaf, join(leaf, rest))
 
-    got = np.asarray(jax.jit(lambda: jax.lax.scan(once, None, jnp.arange(times))[1])(), np.float64)
+    leaves, got = jax.jit(lambda: jax.lax.scan(once, None, jnp.arange(times))[1])()
+    got = np.asarray(got, np.float64)
     assert np.isfinite(got).all()
+    assert np.isfinite(np.asarray(leaves, np.float32)).all()
     gap = got.max(0) - got.min(0)
     unit = np.maximum(np.abs(x) * float(jnp.finfo(dtype).eps), float(jnp.finfo(dtype).tiny))
     assert (gap <= unit / 2**extra * 1.01).all()
     inside = np.ones(n, bool)
-    inside[4:7] = False
+    inside[4:8] = False
     error = np.abs(got.mean(0) - x)[inside]
     assert (
         error <= 4.5 * gap[inside] / 2 / times**0.5 + 15 * unit[inside] / 2**extra / times
