@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,6 +63,12 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: Any) -> No
             f"{where} holds a study with another {name}: {_short(a)} there, {_short(b)} now; "
             "choose another folder"
         )
+
+
+def name_of(record: Mapping[str, Any]) -> str:
+    """What a storage calls the study of this head: another for whatever `check_same` refuses."""
+    fixed = json.dumps([record[name] for name in FIXED], sort_keys=True)
+    return f"functional_adam {record['task']['name']} {hashlib.sha256(fixed.encode()).hexdigest()}"
 
 
 def plan_of(record: Mapping[str, Any]) -> Plan:

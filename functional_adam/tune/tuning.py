@@ -17,7 +17,7 @@ from ._choose import choose_execution
 from ._execution import Execution
 from .budget import LEAST, Plan
 from .engine import held_out, population
-from .head import check_same, head, last_head
+from .head import check_same, head, last_head, name_of
 from .jobs import Job
 from .log import Log, can_be_shared
 from .progress import OnProgress
@@ -167,9 +167,7 @@ def _work(
         if workers > 1:
             raise ValueError(f"workers={workers} need a storage to share the study through")
         return Work(engine, log, same_start=same_start)
-    name = (
-        f"functional_adam {task.name} {begun['task']['data']} {begun['strategy']} {begun['seed']}"
-    )
+    name = name_of(begun)
     return SharedWork(
         engine, log, storage=storage, name=name, workers=workers, same_start=same_start
     )
