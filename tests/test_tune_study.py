@@ -16,7 +16,7 @@ import pytest
 import tune_synthetic
 from tune_synthetic import SPACE, STEPS, Surface, synthetic_task
 
-from functional_adam.tune import Dimension, Outcome, Study, Trial, tune
+from functional_adam.tune import Dimension, Outcome, Study, Trial, _storage, tune
 from functional_adam.tune._worker import identity
 from functional_adam.tune.budget import Plan
 from functional_adam.tune.choice import chosen, contenders, difference_error, ranked
@@ -25,6 +25,7 @@ from functional_adam.tune.jobs import Job, key_of
 from functional_adam.tune.log import Log
 from functional_adam.tune.script import untuned
 from functional_adam.tune.shared import SharedWork
+from functional_adam.tune.work import Engine
 
 ROOT = Path(__file__).parents[1]
 BASELINE = untuned(SPACE)
@@ -144,6 +145,64 @@ def test_three_processes_share_a_study_and_one_is_killed(tmp_path, sql):
         tmp_path / "kills", "--workers", "3", "--longest", "0.6", "--seconds", "0.03", *storage
     )
     assert result["same"]
+
+
+def test_studies_in_one_storage_do_not_share_what_differs(tmp_path):
+    storage, asked = str(tmp_path / "journal.log"), []
+    for changes in ({}, {}, dict(batch_size=4)):
+        surface = Surface()
+        tune(
+            synthetic_task(**changes), budget=6.0, space=SPACE, engine=surface.engine,
+            storage=storage, strategy="quasi",
+        )  # fmt: skip
+        asked.append(len(surface.asked))
+    assert asked[1] == 0 < asked[0] == asked[2]
+
+
+# fmt: off
+NO_STORAGE = [
+    ("postgresql+psycopg2://me:secret@127.0.0.1:1/x", ImportError,
+     r"me:\*\*\*@.* needs psycopg2: pip install psycopg2-binary"),
+    ("mysql+pymysql://me:secret@127.0.0.1:1/x", ImportError, "needs pymysql: pip install pymysql"),
+    ("postgres://me:secret@host/x", ValueError, "is not the URL of a database, as postgresql://"),
+    ("postgresql://me:secret@host:port/x", ValueError, r"postgresql://\.\.\.: is not the URL"),
+    ("sqlite:////nowhere/x.db", ConnectionError, "unable to open database file"),
+    ("/nowhere/journal.log", OSError, "storage /nowhere/journal.log: No such file"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("storage", "error", "words"), NO_STORAGE)
+def test_a_storage_that_cannot_be_opened(storage, error, words, monkeypatch):
+    for driver in ("psycopg2", "pymysql"):
+        monkeypatch.setitem(sys.modules, driver, None)
+    monkeypatch.setattr(_storage, "_ATTEMPTS", 1)
+    with pytest.raises(error, match=words) as caught:
+        run(storage=storage)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_storage_that_fails_on_the_way_loses_nothing(tmp_path):
+    """The database becomes unreadable after four trainings."""
+    alone, surface, again = Surface(), Surface(), Surface()
+    database = tmp_path / "study.db"
+
+    def train(trials, on_done):
+        if surface.asked:
+            database.write_bytes(b"no database" * 1000)
+        surface.train(trials, on_done)
+
+    options = dict(budget=6.0, space=SPACE, out=tmp_path, strategy="quasi")
+    with pytest.raises(ConnectionError, match=r"^storage sqlite:.*: file is not a database; where"):
+        tune(
+            synthetic_task(), engine=Engine(train, surface.held_out),
+            storage=f"sqlite:///{database}", **options,
+        )  # fmt: skip
+    tune(synthetic_task(), engine=again.engine, **options)
+    tune(synthetic_task(), engine=alone.engine, **{**options, "out": None})
+    assert len(surface.asked) > 4
+    assert len(surface.asked) + len(again.asked) == len(alone.asked)
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])

@@ -48,7 +48,7 @@ def tune(
         str | None,
         typer.Option(
             help="Where processes, also of other machines, share it: postgresql://..., "
-            "mysql://..., or a journal file.",
+            "mysql+pymysql://..., or a journal file.",
             show_default="a journal file in --out, with several --workers",
         ),
     ] = None,
@@ -119,7 +119,7 @@ def _here(
             )
     except UsageError as error:
         fail(str(error))
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError) as error:
         fail(str(error), 1)
 
 
@@ -151,17 +151,20 @@ def _in_processes(
 ) -> Any:
     """Tune in several processes; the study is what their log says in the end."""
     from functional_adam.tune import Study
+    from functional_adam.tune._storage import open_storage
 
     from ._tune.processes import run_all
     from ._tune.tasks import prepared
 
+    storage = storage or str(out / "journal.log")
     try:
         prepared(name, arguments["dtype"], steps, search)
+        open_storage(storage)
     except UsageError as error:
         fail(str(error))
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError) as error:
         fail(str(error), 1)
-    options = dict(**arguments, steps=steps, out=out, storage=storage or str(out / "journal.log"))
+    options = dict(**arguments, steps=steps, out=out, storage=storage)
     command = [name, "--part-of", str(workers)]
     for key, value in options.items():
         if value is not None:
