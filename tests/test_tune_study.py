@@ -16,9 +16,10 @@ import pytest
 import tune_synthetic
 from tune_synthetic import SPACE, STEPS, Surface, synthetic_task
 
-from functional_adam.tune import Dimension, Outcome, Study, Trial, _storage, tune
+from functional_adam.tune import Dimension, Outcome, Study, Trial, _storage, adamw_space, tune
 from functional_adam.tune._worker import identity
 from functional_adam.tune.budget import Plan
+from functional_adam.tune.cautions import edges
 from functional_adam.tune.choice import chosen, contenders, difference_error, ranked
 from functional_adam.tune.enough import growth
 from functional_adam.tune.jobs import Job, key_of
@@ -395,6 +396,14 @@ def test_the_edge_of_the_space_is_said():
     )
     study = run(space=space, budget=32.0)
     assert any("learning_rate" in text and "high end" in text for text in study.warnings)
+
+
+def test_below_zero_is_no_edge():
+    space = adamw_space("warmup", steps=STEPS)
+    config = {**configured(1e-2), "weight_decay": 1e-2, "warmup": 0.0, "b2": 0.9999}
+    assert space.edge(config) == {"warmup": "low", "b2": "high"}
+    assert edges(space, config) == {"b2": "high"}
+    assert edges(space, {**config, "warmup": 0.1}) == {"warmup": "high", "b2": "high"}
 
 
 def test_many_diverged_are_said():

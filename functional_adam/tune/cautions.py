@@ -25,6 +25,12 @@ def cautions(study: Any) -> list[str]:
     return _tie(study, best) + _edges(study, best) + _sampled(study, best) + _luck(best) + found
 
 
+def edges(space: Any, config: Any) -> dict[str, Any]:
+    """As `Space.edge`, but for ranges from zero, below which there is nothing, their low ends."""
+    found = space.edge(config)
+    return {name: side for name, side in found.items() if side == "high" or space[name].low}
+
+
 def _tie(study: Any, best: Any) -> list[str]:
     if not best.is_default:
         return []
@@ -38,7 +44,7 @@ def _edges(study: Any, best: Any) -> list[str]:
     if best.is_default:
         return []
     found = []
-    for name, side in study.space.edge(best.config).items():
+    for name, side in edges(study.space, best.config).items():
         d = study.space[name]
         end = d.low if side == "low" else d.high
         product = f" times {d.per}" if d.per else ""
@@ -59,8 +65,8 @@ def _sampled(study: Any, best: Any) -> list[str]:
     if not gain > max(FLAT, noise if math.isfinite(noise) else 0.0):
         return []
     return [
-        f"Too few samples: the best of half of the {len(full)} full trainings would have been "
-        f"{gain:.0%} worse, so more of them may find better."
+        f"Too few samples: from half of the {len(full)} full trainings to all of them the best "
+        f"fell by {gain:.0%}, so more of them may find better."
     ]
 
 
@@ -94,6 +100,12 @@ def _late(study: Any) -> list[str]:
 
 
 def _unreadable(study: Any) -> list[str]:
-    if not study.log.unreadable:
+    count = study.log.unreadable
+    if not count:
         return []
-    return [f"{study.log.unreadable} lines of the log were cut off and left out."]
+    lines = (
+        "1 line of the log cannot be read and is"
+        if count == 1
+        else f"{count} lines of the log cannot be read and are"
+    )
+    return [f"{lines} left out: what they said is trained again where it is needed."]
