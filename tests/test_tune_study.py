@@ -83,6 +83,31 @@ def test_a_line_that_was_cut_off_is_passed_over_and_never_completed(tmp_path):
     assert log.path.read_bytes().splitlines()[1] == b'{"kind":"half","lo'
 
 
+def test_a_damaged_line_in_the_middle_is_done_again(tmp_path):
+    whole = run(out=tmp_path)
+    path = tmp_path / "study.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lost = [i for i, line in enumerate(lines) if key_of(json.loads(line))][3:6]
+    for i, damage in zip(lost, (b"\0\xff{\n", b'{"kind":"training"}\n', b"{}\n"), strict=True):
+        lines[i] = damage
+    path.write_bytes(b"".join(lines))
+    assert "3 lines of the log are damaged" in " ".join(Study.load(tmp_path).warnings)
+    surface = Surface()
+    assert run(surface, out=tmp_path).best == whole.best
+    assert len(surface.asked) == 3
+
+
+def test_a_log_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    run(out=tmp_path)
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # root may write anywhere
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert Study.load(tmp_path).finished
+
+
 def test_what_another_process_has_written_is_not_written_twice(tmp_path):
     one, other = Log(tmp_path), Log(tmp_path)
     one.append({"kind": "x"})
@@ -247,6 +272,8 @@ def test_another_seed_strategy_or_space_is_refused(tmp_path):
     for change in (dict(seed=5), dict(strategy="quasi"), dict(space=SPACE.with_(b1=0.9))):
         with pytest.raises(ValueError, match="choose another folder"):
             run(out=tmp_path, **change)
+    with pytest.raises(ValueError, match=r"another space: .*b1 0\.5 to .* there, .*, b1 0\.9 now"):
+        run(out=tmp_path, space=SPACE.with_(b1=0.9))
 
 
 def test_another_loss_of_the_same_task_is_refused(tmp_path, monkeypatch):

@@ -22,7 +22,8 @@ def cautions(study: Any) -> list[str]:
         best = study.best
     except ValueError as error:
         return [*found, f"{str(error)[0].upper()}{str(error)[1:]}."]
-    return _tie(study, best) + _edges(study, best) + _sampled(study, best) + _luck(best) + found
+    found = _luck(best) + _held_out(best) + found
+    return _tie(study, best) + _edges(study, best) + _sampled(study, best) + found
 
 
 def edges(space: Any, config: Any) -> dict[str, Any]:
@@ -80,6 +81,12 @@ def _luck(best: Any) -> list[str]:
     ]
 
 
+def _held_out(best: Any) -> list[str]:
+    if best.held_out is None or math.isfinite(best.held_out):
+        return []
+    return [f"The loss on held-out data is {best.held_out}: look at these data."]
+
+
 def _diverged(study: Any) -> list[str]:
     searched = study.searched
     bad = [o.trial.config for o in searched if o.diverged]
@@ -103,9 +110,5 @@ def _unreadable(study: Any) -> list[str]:
     count = study.log.unreadable
     if not count:
         return []
-    lines = (
-        "1 line of the log cannot be read and is"
-        if count == 1
-        else f"{count} lines of the log cannot be read and are"
-    )
-    return [f"{lines} left out: what they said is trained again where it is needed."]
+    lines = "1 line of the log is" if count == 1 else f"{count} lines of the log are"
+    return [f"{lines} damaged and left out; what is missing is trained when tune is called again."]

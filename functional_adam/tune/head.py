@@ -56,9 +56,10 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: Any) -> No
             continue
         a, b = old[name], new[name]
         if name == "task":
-            name = next(key for key in b if a.get(key) != b[key])
-            a, b = a.get(name), b[name]
-            name = f"the task's {name}"
+            key = next(key for key in b if a.get(key) != b[key])
+            name, a, b = f"task (the task's {key})", a.get(key), b[key]
+        elif name == "space":
+            a, b = _in_words(a), _in_words(b)
         raise ValueError(
             f"{where} holds a study with another {name}: {_short(a)} there, {_short(b)} now; "
             "choose another folder"
@@ -95,6 +96,17 @@ def fingerprint(task: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def _in_words(space: Mapping[str, Any]) -> str:
+    """Ranges, choices and fixed values."""
+    told = [
+        f"{d['name']} of {d['choices']}"
+        if d["scale"] == "choice"
+        else f"{d['name']} {d['low']:g} to {d['high']:g}"
+        for d in space["dimensions"]
+    ]
+    return ", ".join([*told, *(f"{name} {value}" for name, value in space["fixed"].items())])
+
+
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+    return text if len(text) <= 400 else text[:400] + "..."

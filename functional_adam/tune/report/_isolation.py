@@ -66,6 +66,8 @@ def fan_picture(study: Any) -> tuple[Any, str] | None:
 
 def _panel(axes: Any, study: Any, d: Any, outcomes: list[Any]) -> None:
     good = [o for o in outcomes if not o.diverged]
+    if d.scale != "choice":
+        _shade(axes, d)  # first: of one point alone a log axis has no range
     xs = np.array([value_on_axis(d, o.trial.config) for o in good])
     ys = np.array([o.validation for o in good])
     axes.scatter(xs, ys, s=22, color=OTHER, zorder=2)
@@ -75,8 +77,6 @@ def _panel(axes: Any, study: Any, d: Any, outcomes: list[Any]) -> None:
     scale_axis(axes, d)
     scale_losses(axes, [o.validation for o in outcomes])
     _mark_best(axes, study, d)
-    if d.scale != "choice":
-        _shade(axes, d)
 
 
 def _slices(d: Any, xs: np.ndarray, ys: np.ndarray) -> tuple[list[float], list[float]]:
