@@ -33,8 +33,8 @@ class SharedWork(Work):
     Args:
         engine: what trains.
         log: of the study, the own one or one that processes of this machine share.
-        storage: URL of a database for optuna (``postgresql://...``, ``mysql://...``), or the path
-            of a journal file, also on NFS.
+        storage: URL of a database for optuna (``postgresql://...``, ``mysql+pymysql://...``), or
+            the path of a journal file, also on NFS.
         name: of the study in the storage.
         workers: how many processes are expected to share the work.
         lease: see `LEASE`.
