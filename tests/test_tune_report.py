@@ -120,6 +120,7 @@ def test_an_unfinished_study_is_reported(tmp_path):
     path = tmp_path / "study.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:12]))
     text = Study.load(tmp_path).report(tmp_path / "elsewhere").read_text()
+    assert text.count("no configuration has been chosen") + text.count("No configuration") == 1
     assert "the study is not finished" in text
 
 

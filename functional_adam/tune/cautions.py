@@ -90,7 +90,7 @@ def _held_out(best: Any) -> list[str]:
 def _diverged(study: Any) -> list[str]:
     searched = study.searched
     bad = [o.trial.config for o in searched if o.diverged]
-    if not searched or len(bad) / len(searched) <= MANY:
+    if not MANY * len(searched) < len(bad) < len(searched):
         return []
     text = f"{len(bad)} of {len(searched)} trainings of the search diverged"
     if "learning_rate" in study.space.names:
