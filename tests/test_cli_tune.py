@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from functional_adam.cli.app import app
 
 TASK = """
 import pathlib, sys
+import jax.numpy as jnp
 sys.path.insert(0, {tests!r})
 from tune_tasks import tiny
 
@@ -21,7 +23,11 @@ def made():
 
 bad = tiny(loss=lambda params, batch, key: params["w"])
 infinite = tiny(loss=lambda params, batch, key: params["w"].sum() / 0.0)
+nowhere = tiny(loss=lambda params, batch, key: 0 * jnp.sqrt(0 * jnp.sum(params["w"] ** 2)))
 number = 3
+
+def broken():
+    raise RuntimeError("no data here")
 """
 
 
@@ -102,6 +108,8 @@ WRONG = [
     (["tune", "nowhere.py:task"], 2, "TASK nowhere.py: there is no such file"),
     (["tune", "{file}:nothing"], 2, "has no nothing"),
     (["tune", "{file}:number"], 2, "must be a Task, got int"),
+    (["tune", "{file}:broken"], 2, ":broken: RuntimeError: no data here"),
+    (["tune", "{file}:nowhere", "--budget", "6"], 1, "12 of them diverged; look for NaN"),
     (["tune", "{file}"], 2, "must be path/to/file.py:name"),
     (["tune", "{file}:bad"], 1, "scalar"),
     (["tune", "{file}:infinite"], 1, "finite"),
@@ -114,6 +122,8 @@ WRONG = [
     (["code", "{out}"], 2, "holds no study"),
     (["code", "{out}", "--for", "keras"], 2, "--for keras: must be one of functional_adam, optax"),
     (["compare", "{file}:task", "--budgets", "many"], 2, "--budgets many: must be numbers"),
+    (["compare", "{file}:task", "--budgets", ","], 2, "--budgets ,: must be numbers"),
+    (["compare", "{file}:task", "--strategies", ","], 2, "--strategies: name at least one"),
     (["compare", "{file}:task", "--strategies", "luck"], 1, "strategy must be one of auto"),
 ]
 # fmt: on
@@ -133,3 +143,35 @@ def test_another_study_in_the_folder_is_refused(tuned, file):
     result = call("tune", f"{file}:made", "--budget", 8, "--out", tuned[1])
     assert result.exit_code == 1
     assert "holds a study with another" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--strategy", "luck"), "strategy must be one of auto"),
+        (("--budget", 3), "budget must be a number"),
+        (("--storage", "/nowhere/journal.log"), "storage /nowhere/journal.log: No such file"),
+    ],
+)
+def test_what_all_workers_would_say_is_said_once(options, words, file, tmp_path):
+    arguments = ("--workers", 3, "--out", tmp_path / "out", *options)
+    result = call("tune", f"{file}:task", *arguments)
+    assert result.exit_code == 1
+    assert result.output.startswith(words)
+    assert len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("what", [("tune", "digits-mlp"), ("compare", "digits-mlp"), ("report",)])
+def test_a_folder_that_cannot_be_written(what, tuned, tmp_path, monkeypatch):
+    arguments = [*what, tuned[1]] if what == ("report",) else [*what]
+    (tmp_path / "file").touch()
+    result = call(*arguments, "--out", tmp_path / "file")
+    assert result.exit_code == 2
+    assert result.output.endswith("cannot write there: File exists; choose another folder\n")
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
+    result = call(*arguments, "--out", tmp_path)
+    assert result.exit_code == 2
+    assert result.output.endswith("cannot write there: Permission denied; choose another folder\n")
+    if what[0] != "report":
+        result = call(*arguments, "--json", tmp_path / "x.json")
+        assert f"cannot write {tmp_path / 'x.json'}: Permission denied" in result.output

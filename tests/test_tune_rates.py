@@ -105,6 +105,8 @@ def test_the_probe_flags_b2_in_bfloat16_and_passes_what_is_sound():
     assert {"b2", "stuck"} <= set(found.flags)
     assert found.underflow == 0
     assert "unlimited length" in found.verdict[0]
+    assert ("parity" in found.flags) == found.verdict[-2].startswith("The loss is")
+    assert len(found.verdict) == len(found.flags) + 1 + ("parity" not in found.flags)
     assert found.as_record()["kind"] == "probe"
     config = {**CONFIG, "b2": 0.5, "b1": 0.5, "eps": 1e-3}
     sound = precision_probe(task, dtype="bfloat16", config=config, execution=ONE, steps=40)

@@ -13,6 +13,7 @@ from matplotlib.image import imread
 from tune_synthetic import SPACE, Surface, synthetic_task
 
 from functional_adam.tune import Dimension, Study, adamw_space, tune
+from functional_adam.tune.report._html import _lower
 
 PICTURES = ("default_and_tuned", "learning_rate", "isolation", "curves", "enough")
 
@@ -119,6 +120,7 @@ def test_an_unfinished_study_is_reported(tmp_path):
     path = tmp_path / "study.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:12]))
     text = Study.load(tmp_path).report(tmp_path / "elsewhere").read_text()
+    assert text.count("no configuration has been chosen") + text.count("No configuration") == 1
     assert "the study is not finished" in text
 
 
@@ -138,7 +140,22 @@ def test_a_study_in_memory_needs_a_folder():
         study.report()
 
 
-@pytest.mark.parametrize("losses", [(0.087, 0.19), (0.3, 2.4), (0.01, 2.0), (1.31, 1.33)])
+@pytest.mark.parametrize(
+    ("tuned", "untuned", "words"),
+    [
+        (0.07, 0.14, ": 50% lower"),
+        (0.015, 5.58, ": 372 times lower"),
+        (0.2, 0.1, ""),
+        (-2.0, -1.0, ""),
+    ],
+)
+def test_by_how_much_it_is_lower(tuned, untuned, words):
+    assert _lower(tuned, untuned) == words
+
+
+@pytest.mark.parametrize(
+    "losses", [(0.087, 0.19), (0.3, 2.4), (0.01, 2.0), (1.31, 1.33), (0.15, 2.3), (0.05, 2.8)]
+)
 def test_an_axis_of_losses_says_what_they_are(losses):
     """At least three numbers within the picture, also where all losses lie within a decade."""
     from matplotlib.figure import Figure

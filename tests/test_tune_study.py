@@ -16,15 +16,17 @@ import pytest
 import tune_synthetic
 from tune_synthetic import SPACE, STEPS, Surface, synthetic_task
 
-from functional_adam.tune import Dimension, Outcome, Study, Trial, tune
+from functional_adam.tune import Dimension, Outcome, Study, Trial, _storage, adamw_space, tune
 from functional_adam.tune._worker import identity
 from functional_adam.tune.budget import Plan
+from functional_adam.tune.cautions import edges
 from functional_adam.tune.choice import chosen, contenders, difference_error, ranked
 from functional_adam.tune.enough import growth
 from functional_adam.tune.jobs import Job, key_of
 from functional_adam.tune.log import Log
 from functional_adam.tune.script import untuned
 from functional_adam.tune.shared import SharedWork
+from functional_adam.tune.work import Engine
 
 ROOT = Path(__file__).parents[1]
 BASELINE = untuned(SPACE)
@@ -79,6 +81,31 @@ def test_a_line_that_was_cut_off_is_passed_over_and_never_completed(tmp_path):
         assert [r["kind"] for r in found.records] == ["whole", "next"]
         assert found.unreadable == 1
     assert log.path.read_bytes().splitlines()[1] == b'{"kind":"half","lo'
+
+
+def test_a_damaged_line_in_the_middle_is_done_again(tmp_path):
+    whole = run(out=tmp_path)
+    path = tmp_path / "study.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lost = [i for i, line in enumerate(lines) if key_of(json.loads(line))][3:6]
+    for i, damage in zip(lost, (b"\0\xff{\n", b'{"kind":"training"}\n', b"{}\n"), strict=True):
+        lines[i] = damage
+    path.write_bytes(b"".join(lines))
+    assert "3 lines of the log are damaged" in " ".join(Study.load(tmp_path).warnings)
+    surface = Surface()
+    assert run(surface, out=tmp_path).best == whole.best
+    assert len(surface.asked) == 3
+
+
+def test_a_log_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    run(out=tmp_path)
+
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "touch", refuse)  # root may write anywhere
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert Study.load(tmp_path).finished
 
 
 def test_what_another_process_has_written_is_not_written_twice(tmp_path):
@@ -146,6 +173,64 @@ def test_three_processes_share_a_study_and_one_is_killed(tmp_path, sql):
     assert result["same"]
 
 
+def test_studies_in_one_storage_do_not_share_what_differs(tmp_path):
+    storage, asked = str(tmp_path / "journal.log"), []
+    for changes in ({}, {}, dict(batch_size=4)):
+        surface = Surface()
+        tune(
+            synthetic_task(**changes), budget=6.0, space=SPACE, engine=surface.engine,
+            storage=storage, strategy="quasi",
+        )  # fmt: skip
+        asked.append(len(surface.asked))
+    assert asked[1] == 0 < asked[0] == asked[2]
+
+
+# fmt: off
+NO_STORAGE = [
+    ("postgresql+psycopg2://me:secret@127.0.0.1:1/x", ImportError,
+     r"me:\*\*\*@.* needs psycopg2: pip install psycopg2-binary"),
+    ("mysql+pymysql://me:secret@127.0.0.1:1/x", ImportError, "needs pymysql: pip install pymysql"),
+    ("postgres://me:secret@host/x", ValueError, "is not the URL of a database, as postgresql://"),
+    ("postgresql://me:secret@host:port/x", ValueError, r"postgresql://\.\.\.: is not the URL"),
+    ("sqlite:////nowhere/x.db", ConnectionError, "unable to open database file"),
+    ("/nowhere/journal.log", OSError, "storage /nowhere/journal.log: No such file"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("storage", "error", "words"), NO_STORAGE)
+def test_a_storage_that_cannot_be_opened(storage, error, words, monkeypatch):
+    for driver in ("psycopg2", "pymysql"):
+        monkeypatch.setitem(sys.modules, driver, None)
+    monkeypatch.setattr(_storage, "_ATTEMPTS", 1)
+    with pytest.raises(error, match=words) as caught:
+        run(storage=storage)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_storage_that_fails_on_the_way_loses_nothing(tmp_path):
+    """The database becomes unreadable after four trainings."""
+    alone, surface, again = Surface(), Surface(), Surface()
+    database = tmp_path / "study.db"
+
+    def train(trials, on_done):
+        if surface.asked:
+            database.write_bytes(b"no database" * 1000)
+        surface.train(trials, on_done)
+
+    options = dict(budget=6.0, space=SPACE, out=tmp_path, strategy="quasi")
+    with pytest.raises(ConnectionError, match=r"^storage sqlite:.*: file is not a database; where"):
+        tune(
+            synthetic_task(), engine=Engine(train, surface.held_out),
+            storage=f"sqlite:///{database}", **options,
+        )  # fmt: skip
+    tune(synthetic_task(), engine=again.engine, **options)
+    tune(synthetic_task(), engine=alone.engine, **{**options, "out": None})
+    assert len(surface.asked) > 4
+    assert len(surface.asked) + len(again.asked) == len(alone.asked)
+
+
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_what_a_dead_process_had_begun_is_done_by_another(tmp_path, where):
     """Dead: its number is free here, or nothing was heard of it for a lease."""
@@ -187,6 +272,8 @@ def test_another_seed_strategy_or_space_is_refused(tmp_path):
     for change in (dict(seed=5), dict(strategy="quasi"), dict(space=SPACE.with_(b1=0.9))):
         with pytest.raises(ValueError, match="choose another folder"):
             run(out=tmp_path, **change)
+    with pytest.raises(ValueError, match=r"another space: .*b1 0\.5 to .* there, .*, b1 0\.9 now"):
+        run(out=tmp_path, space=SPACE.with_(b1=0.9))
 
 
 def test_another_loss_of_the_same_task_is_refused(tmp_path, monkeypatch):
@@ -336,6 +423,14 @@ def test_the_edge_of_the_space_is_said():
     )
     study = run(space=space, budget=32.0)
     assert any("learning_rate" in text and "high end" in text for text in study.warnings)
+
+
+def test_below_zero_is_no_edge():
+    space = adamw_space("warmup", steps=STEPS)
+    config = {**configured(1e-2), "weight_decay": 1e-2, "warmup": 0.0, "b2": 0.9999}
+    assert space.edge(config) == {"warmup": "low", "b2": "high"}
+    assert edges(space, config) == {"b2": "high"}
+    assert edges(space, {**config, "warmup": 0.1}) == {"warmup": "high", "b2": "high"}
 
 
 def test_many_diverged_are_said():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -24,8 +26,30 @@ def fail(message: str, status: int = 2) -> NoReturn:
 def check_writable(*paths: Path | None) -> None:
     """Refuse, with status 2, before the work and not after."""
     for path in paths:
-        if path not in (None, STDOUT) and (path.is_dir() or not path.absolute().parent.is_dir()):
+        if path in (None, STDOUT):
+            continue
+        if path.is_dir() or not path.absolute().parent.is_dir():
             fail(f"cannot write {path}: not a file in a folder that exists")
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            fail(f"cannot write {path}: {os.strerror(errno.EACCES)}")
+
+
+def check_folder(option: str, path: Path) -> None:
+    """Make a folder to write to; status 2 where that is not possible."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        fail(f"{option} {path}: cannot write there: {reason}; choose another folder")
+
+
+def told(error: Exception) -> str:
+    """An error in words: of a file with its name and without a number."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def write(path: Path | None, text: Callable[[], str]) -> None:

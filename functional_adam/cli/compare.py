@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ._needs import need
-from ._output import STDOUT, UsageError, check_writable, fail, write
+from ._output import STDOUT, UsageError, check_folder, check_writable, fail, told, write
 
 ALL = "auto,random,quasi,halving,fan_box,ladder,tpe"
 
@@ -41,6 +41,8 @@ def compare(
     """
     check_writable(json, markdown)
     names = [name for name in strategies.split(",") if name]
+    if not names:
+        fail("--strategies: name at least one, as --strategies auto,random")
     if "tpe" in names or "gp" in names:
         need("optuna")
     from ._tune.comparing import as_json, as_lines, as_markdown, compared
@@ -49,14 +51,17 @@ def compare(
     try:
         sizes = [float(b) for b in budgets.split(",") if b]
     except ValueError:
+        sizes = []
+    if not sizes:
         fail(f"--budgets {budgets}: must be numbers with commas between", 2)
+    check_folder("--out", out)
     try:
         prepared_task, space = prepared(task, None, steps, search or [])
         cells = compared(prepared_task, space, names, sizes, repeats, seed, out)
     except UsageError as error:
         fail(str(error), 2)
-    except (ValueError, TypeError, ImportError) as error:
-        fail(str(error), 1)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        fail(told(error), 1)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: the same command with --out {out} goes on", err=True)
         raise typer.Exit(130) from None

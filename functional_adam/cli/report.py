@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ._needs import need
-from ._output import fail
+from ._output import check_folder, fail, told
 
 
 def report(
@@ -25,9 +25,11 @@ def report(
     from functional_adam.tune import Study
 
     try:
-        path = Study.load(folder).report(out)
+        study = Study.load(folder)
+        check_folder("--out", out or folder)
+        path = study.report(out)
     except (ValueError, OSError) as error:
-        fail(str(error))
+        fail(told(error))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     typer.echo(f"written: {path}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ._needs import need
-from ._output import STDOUT, UsageError, check_writable, fail, write
+from ._output import STDOUT, UsageError, check_folder, check_writable, fail, told, write
 
 BUDGET = 48.0
 
@@ -48,7 +48,7 @@ def tune(
         str | None,
         typer.Option(
             help="Where processes, also of other machines, share it: postgresql://..., "
-            "mysql://..., or a journal file.",
+            "mysql+pymysql://..., or a journal file.",
             show_default="a journal file in --out, with several --workers",
         ),
     ] = None,
@@ -67,7 +67,7 @@ def tune(
     if workers > 1 or storage is not None:
         need("optuna")
     check_writable(json)
-    _folder(out)
+    check_folder("--out", out)
     arguments: dict[str, Any] = dict(
         budget=budget, seconds=seconds, strategy=strategy, seed=seed, dtype=dtype
     )
@@ -77,10 +77,15 @@ def tune(
         else:
             study = _here(task, out, storage, part_of or 1, arguments, steps, search or [])
     except KeyboardInterrupt:
-        typer.echo(f"interrupted: the same command with --out {out} goes on", err=True)
+        if part_of is None:
+            typer.echo(f"interrupted: the same command with --out {out} goes on", err=True)
         raise typer.Exit(130) from None
     if part_of is not None:
         return
+    try:
+        _ = study.best
+    except ValueError as error:
+        fail(str(error), 1)
     if study.plan.half:
         _probe(task, study, dtype, steps)
     from ._tune.result import as_json, show
@@ -119,8 +124,8 @@ def _here(
             )
     except UsageError as error:
         fail(str(error))
-    except (ValueError, TypeError, ImportError) as error:
-        fail(str(error), 1)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        fail(told(error), 1)
 
 
 def _probe(name: str, study: Any, dtype: str | None, steps: int | None) -> None:
@@ -151,17 +156,24 @@ def _in_processes(
 ) -> Any:
     """Tune in several processes; the study is what their log says in the end."""
     from functional_adam.tune import Study
+    from functional_adam.tune._storage import open_storage
+    from functional_adam.tune.tuning import ready
 
     from ._tune.processes import run_all
     from ._tune.tasks import prepared
 
+    storage = storage or str(out / "journal.log")
     try:
-        prepared(name, arguments["dtype"], steps, search)
+        # What is wrong is said once and not by each of them.
+        task, space = prepared(name, arguments["dtype"], steps, search)
+        asked = {name: value for name, value in arguments.items() if name != "dtype"}
+        ready(task, space=space, out=out, **asked)
+        open_storage(storage)
     except UsageError as error:
         fail(str(error))
-    except (ValueError, TypeError, ImportError) as error:
-        fail(str(error), 1)
-    options = dict(**arguments, steps=steps, out=out, storage=storage or str(out / "journal.log"))
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        fail(told(error), 1)
+    options = dict(**arguments, steps=steps, out=out, storage=storage)
     command = [name, "--part-of", str(workers)]
     for key, value in options.items():
         if value is not None:
@@ -175,10 +187,3 @@ def _in_processes(
     if 0 not in ends:
         raise typer.Exit(max(ends) if max(ends) > 0 else 1)
     return Study.load(out)
-
-
-def _folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        fail(f"--out {out}: cannot write there: {error.strerror}")

@@ -22,7 +22,14 @@ def cautions(study: Any) -> list[str]:
         best = study.best
     except ValueError as error:
         return [*found, f"{str(error)[0].upper()}{str(error)[1:]}."]
-    return _tie(study, best) + _edges(study, best) + _sampled(study, best) + _luck(best) + found
+    found = _luck(best) + _held_out(best) + found
+    return _tie(study, best) + _edges(study, best) + _sampled(study, best) + found
+
+
+def edges(space: Any, config: Any) -> dict[str, Any]:
+    """As `Space.edge`, but for ranges from zero, below which there is nothing, their low ends."""
+    found = space.edge(config)
+    return {name: side for name, side in found.items() if side == "high" or space[name].low}
 
 
 def _tie(study: Any, best: Any) -> list[str]:
@@ -38,7 +45,7 @@ def _edges(study: Any, best: Any) -> list[str]:
     if best.is_default:
         return []
     found = []
-    for name, side in study.space.edge(best.config).items():
+    for name, side in edges(study.space, best.config).items():
         d = study.space[name]
         end = d.low if side == "low" else d.high
         product = f" times {d.per}" if d.per else ""
@@ -59,8 +66,8 @@ def _sampled(study: Any, best: Any) -> list[str]:
     if not gain > max(FLAT, noise if math.isfinite(noise) else 0.0):
         return []
     return [
-        f"Too few samples: the best of half of the {len(full)} full trainings would have been "
-        f"{gain:.0%} worse, so more of them may find better."
+        f"Too few samples: from half of the {len(full)} full trainings to all of them the best "
+        f"fell by {gain:.0%}, so more of them may find better."
     ]
 
 
@@ -74,10 +81,16 @@ def _luck(best: Any) -> list[str]:
     ]
 
 
+def _held_out(best: Any) -> list[str]:
+    if best.held_out is None or math.isfinite(best.held_out):
+        return []
+    return [f"The loss on held-out data is {best.held_out}: look at these data."]
+
+
 def _diverged(study: Any) -> list[str]:
     searched = study.searched
     bad = [o.trial.config for o in searched if o.diverged]
-    if not searched or len(bad) / len(searched) <= MANY:
+    if not MANY * len(searched) < len(bad) < len(searched):
         return []
     text = f"{len(bad)} of {len(searched)} trainings of the search diverged"
     if "learning_rate" in study.space.names:
@@ -94,6 +107,8 @@ def _late(study: Any) -> list[str]:
 
 
 def _unreadable(study: Any) -> list[str]:
-    if not study.log.unreadable:
+    count = study.log.unreadable
+    if not count:
         return []
-    return [f"{study.log.unreadable} lines of the log were cut off and left out."]
+    lines = "1 line of the log is" if count == 1 else f"{count} lines of the log are"
+    return [f"{lines} damaged and left out; what is missing is trained when tune is called again."]

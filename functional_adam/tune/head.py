@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,13 +56,20 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: Any) -> No
             continue
         a, b = old[name], new[name]
         if name == "task":
-            name = next(key for key in b if a.get(key) != b[key])
-            a, b = a.get(name), b[name]
-            name = f"the task's {name}"
+            key = next(key for key in b if a.get(key) != b[key])
+            name, a, b = f"task (the task's {key})", a.get(key), b[key]
+        elif name == "space":
+            a, b = _in_words(a), _in_words(b)
         raise ValueError(
             f"{where} holds a study with another {name}: {_short(a)} there, {_short(b)} now; "
             "choose another folder"
         )
+
+
+def name_of(record: Mapping[str, Any]) -> str:
+    """What a storage calls the study of this head: another for whatever `check_same` refuses."""
+    fixed = json.dumps([record[name] for name in FIXED], sort_keys=True)
+    return f"functional_adam {record['task']['name']} {hashlib.sha256(fixed.encode()).hexdigest()}"
 
 
 def plan_of(record: Mapping[str, Any]) -> Plan:
@@ -88,6 +96,17 @@ def fingerprint(task: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+def _in_words(space: Mapping[str, Any]) -> str:
+    """Ranges, choices and fixed values."""
+    told = [
+        f"{d['name']} of {d['choices']}"
+        if d["scale"] == "choice"
+        else f"{d['name']} {d['low']:g} to {d['high']:g}"
+        for d in space["dimensions"]
+    ]
+    return ", ".join([*told, *(f"{name} {value}" for name, value in space["fixed"].items())])
+
+
 def _short(value: Any) -> str:
     text = str(value)
-    return text if len(text) <= 200 else text[:200] + "..."
+    return text if len(text) <= 400 else text[:400] + "..."

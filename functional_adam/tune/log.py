@@ -16,6 +16,12 @@ from pathlib import Path
 from typing import Any
 
 NAME = "study.jsonl"
+_WORK = ("config", "seed", "steps", "of")
+_FIELDS = {
+    "study": ("version", "task", "space", "strategy", "seed", "runs", "half"),
+    "training": (*_WORK, "validation", "diverged", "curve", "metrics", "seconds", "trained"),
+    "held_out": (*_WORK, "loss"),
+}
 
 
 class Log:
@@ -23,7 +29,7 @@ class Log:
 
     Attributes:
         records: all that were read or written, in the order of the file.
-        unreadable: lines that were cut off.
+        unreadable: lines that were cut off, or are no whole record.
     """
 
     def __init__(self, folder: Path | None):
@@ -32,8 +38,9 @@ class Log:
         self.unreadable = 0
         self._read_to = 0
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.touch()
+            if not self.path.exists():  # a log may be read where nothing may be written
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.touch()
             self.refresh()
 
     def refresh(self) -> list[dict[str, Any]]:
@@ -127,7 +134,9 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         record = json.loads(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) else None
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None
+    return record if all(name in record for name in _FIELDS.get(record["kind"], ())) else None
 
 
 def _strict(value: Any) -> Any:

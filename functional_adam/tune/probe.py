@@ -238,8 +238,12 @@ def _judged(p: Probe, full: Mapping[str, Any]) -> Probe:
     end = f"With float32 moments and master weights the loss is {safe:.4g}: " + (
         "as good as float32." if safe <= bound else "worse than float32 too; look at the loss."
     )
-    start = () if found else (f"AdamW wholly in {p.dtype} is as good as float32: {loss:.4g}.",)
-    return dataclasses.replace(p, flags=tuple(found), verdict=(*start, *found.values(), end))
+    if not found:
+        sound = f"AdamW wholly in {p.dtype} is as good as float32: {loss:.4g}."
+        return dataclasses.replace(p, verdict=(sound, end))
+    still = f"The loss of this training is {loss:.4g} all the same; of float32 {exact:.4g}."
+    verdict = (*found.values(), *(() if "parity" in found else (still,)), end)
+    return dataclasses.replace(p, flags=tuple(found), verdict=verdict)
 
 
 def _flat(tree: Any) -> Any:

@@ -10,13 +10,14 @@ for the length of a lease, is entered again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ._storage import alone, open_storage
+from ._storage import alone, open_study, reached
 from ._worker import identity, runs, same_machine
 from .jobs import Job
 from .log import Log
@@ -32,8 +33,8 @@ class SharedWork(Work):
     Args:
         engine: what trains.
         log: of the study, the own one or one that processes of this machine share.
-        storage: URL of a database for optuna (``postgresql://...``, ``mysql://...``), or the path
-            of a journal file, also on NFS.
+        storage: URL of a database for optuna (``postgresql://...``, ``mysql+pymysql://...``), or
+            the path of a journal file, also on NFS.
         name: of the study in the storage.
         workers: how many processes are expected to share the work.
         lease: see `LEASE`.
@@ -52,14 +53,16 @@ class SharedWork(Work):
         same_start: bool = True,
     ):
         super().__init__(engine, log, same_start=same_start)
-        self._storage, self._study = open_storage(storage, name)
+        self._reached = functools.partial(reached, storage)
+        self._storage, self._study = open_study(storage, name)
         self._alone = alone(storage)
         self._workers, self._lease = workers, lease
         self._me = identity()
         self._heard: dict[str, tuple[Any, float]] = {}
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, daemon=True)
-        self._sign(0)
+        with self._reached():
+            self._sign(0)
         self._heart.start()
 
     def close(self) -> None:
@@ -68,7 +71,15 @@ class SharedWork(Work):
         self._heart.join()
 
     def perform(self, jobs: Sequence[Job]) -> list[Record]:
-        """Records of all jobs, in their order, whoever does them."""
+        """Records of all jobs, in their order, whoever does them.
+
+        Raises:
+            ConnectionError: the storage does not answer.
+        """
+        with self._reached():
+            return self._perform(jobs)
+
+    def _perform(self, jobs: Sequence[Job]) -> list[Record]:
         wanted = {job.key: job for job in jobs}
         self._publish([job for key, job in wanted.items() if key in self.known])
         while missing := {key: job for key, job in wanted.items() if key not in self.known}:
@@ -89,6 +100,10 @@ class SharedWork(Work):
 
     def agreed(self, kind: str, compute: Callable[[], Record]) -> Record:
         """As in `Work`, of the processes of all machines."""
+        with self._reached():
+            return self._agreed(kind, compute)
+
+    def _agreed(self, kind: str, compute: Callable[[], Record]) -> Record:
         key = f"agreed {kind}"
         if self._entry_of(key) is None:
             self._create(key, _state().COMPLETE, super().agreed(kind, compute), 0.0)
@@ -217,7 +232,9 @@ class SharedWork(Work):
         count = 0
         while not self._stop.wait(self._lease / 4):
             count += 1
-            self._sign(count)
+            # A sign that cannot be given is left out: who waits for us waits for a whole lease.
+            with contextlib.suppress(ConnectionError), self._reached():
+                self._sign(count)
 
     def _sign(self, count: int) -> None:
         self._storage.set_study_user_attr(self._study, f"worker {self._me}", count)

@@ -146,8 +146,7 @@ class Study:
         if found is None or not self._confirmed:
             raise ValueError(
                 f"no configuration has been chosen: {len(self.trained)} trainings are logged, "
-                f"{self.diverged} of them diverged"
-                + ("" if self.finished else "; the study is not finished, tune again to go on")
+                f"{self.diverged} of them diverged" + self._why_none()
             )
         seen = [
             o.validation
@@ -163,6 +162,13 @@ class Study:
             min(seen, default=math.nan),
             found.config == self.baseline,
             self.held_out(found.config),
+        )
+
+    def _why_none(self) -> str:
+        if not self.finished:
+            return "; the study is not finished, tune again to go on"
+        return (
+            "; look for NaN in the data and in the gradient at the start, and at the task's scale"
         )
 
     @property

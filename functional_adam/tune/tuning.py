@@ -17,7 +17,7 @@ from ._choose import choose_execution
 from ._execution import Execution
 from .budget import LEAST, Plan
 from .engine import held_out, population
-from .head import check_same, head, last_head
+from .head import check_same, head, last_head, name_of
 from .jobs import Job
 from .log import Log, can_be_shared
 from .progress import OnProgress
@@ -86,31 +86,23 @@ def tune(
         ValueError: an argument is out of range, the task's parts do not fit, or `out` holds
             another study.
         ImportError: a package is needed that is not installed.
+        OSError: `out` cannot be written, or the storage does not answer.
     """
-    if (budget is None) == (seconds is None):
-        raise ValueError(f"give one of budget and seconds, got {budget!r} and {seconds!r}")
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise ValueError(f"seconds must be a positive number, got {seconds!r}")
     if workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     if storage is not None and out is not None and not can_be_shared():
         raise ValueError("storage: this system has no file locks; give out=None")
     started = time.monotonic()
-    name, search = strategy_named(strategy)
     if dtype is not None and dtype != task.dtype:
         if not isinstance(task, Task):
             raise ValueError(f"dtype={dtype!r}: the dtype of a torch task is that of its module")
         task = dataclasses.replace(task, dtype=dtype)
     space = adamw_space(steps=task.steps) if space is None else space
-    if not len(space):
-        raise ValueError("space: there is nothing to search, every hyperparameter is fixed")
+    search, plan, log, begun = ready(
+        task, budget=budget, seconds=seconds, strategy=strategy, space=space, out=out, seed=seed
+    )
     if engine is None:
         task.check()
-    plan = Plan(LEAST if budget is None else budget, task.steps, seed, task.dtype in HALF)
-    log = Log(None if out is None else Path(out))
-    begun = head(task, space, name, plan)
-    if old := last_head(log.records):
-        check_same(old, begun, out)
     with contextlib.ExitStack() as stack:
         work = _work(engine or _none, log, task, storage, workers, begun)
         if isinstance(work, SharedWork):
@@ -128,6 +120,36 @@ def tune(
         end = dict(kind="end", runs=plan.runs)
         log.append_unless(end, lambda: end in log.records)
     return Study(log)
+
+
+def ready(
+    task: Any,
+    *,
+    budget: float | None,
+    seconds: float | None,
+    strategy: str | Strategy,
+    space: Space,
+    out: str | Path | None,
+    seed: int,
+) -> tuple[Strategy, Plan, Log, Record]:
+    """The strategy, the plan, the log and its head: all of a study but the training.
+
+    Raises:
+        ValueError, ImportError, OSError: as in `tune`; `out` cannot be written.
+    """
+    if (budget is None) == (seconds is None):
+        raise ValueError(f"give one of budget and seconds, got {budget!r} and {seconds!r}")
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be a positive number, got {seconds!r}")
+    name, search = strategy_named(strategy)
+    if not len(space):
+        raise ValueError("space: there is nothing to search, every hyperparameter is fixed")
+    plan = Plan(LEAST if budget is None else budget, task.steps, seed, task.dtype in HALF)
+    log = Log(None if out is None else Path(out))
+    begun = head(task, space, name, plan)
+    if old := last_head(log.records):
+        check_same(old, begun, out)
+    return search, plan, log, begun
 
 
 def default_engine(task: Any, execution: Any, on_progress: Any = None) -> Engine:
@@ -167,9 +189,7 @@ def _work(
         if workers > 1:
             raise ValueError(f"workers={workers} need a storage to share the study through")
         return Work(engine, log, same_start=same_start)
-    name = (
-        f"functional_adam {task.name} {begun['task']['data']} {begun['strategy']} {begun['seed']}"
-    )
+    name = name_of(begun)
     return SharedWork(
         engine, log, storage=storage, name=name, workers=workers, same_start=same_start
     )

@@ -78,7 +78,10 @@ def _from_file(path: Path, attribute: str) -> Any:
     if found is None:
         raise UsageError(f"TASK {path}: has no {attribute}")
     if callable(found) and not hasattr(found, "check"):
-        found = found()
+        try:
+            found = found()
+        except Exception as error:
+            raise UsageError(f"TASK {path}:{attribute}: {type(error).__name__}: {error}") from error
     if not hasattr(found, "check") or not dataclasses.is_dataclass(found):
         raise UsageError(f"TASK {path}:{attribute}: must be a Task, got {type(found).__name__}")
     return found

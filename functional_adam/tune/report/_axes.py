@@ -48,12 +48,18 @@ def scale_losses(axes: Any, losses: Sequence[float]) -> None:
     values = np.array([x for x in losses if np.isfinite(x)])
     if len(values) and (values > 0).all():
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(_plain())
-        axes.yaxis.set_minor_formatter(_none())
-        if values.max() < 12 * values.min():
-            # Of a narrow range the ticks of a log axis leave one number, or none.
-            axes.yaxis.set_major_locator(_round())
+        number_losses(axes.yaxis, values.max() / values.min())
     axes.set_ylabel("validation loss")
+
+
+def number_losses(axis: Any, ratio: float) -> None:
+    """Numbers on a log axis: of a narrow range the usual ticks leave one, or none."""
+    axis.set_major_formatter(_plain())
+    axis.set_minor_formatter(_none())
+    if ratio < 12:
+        axis.set_major_locator(_round())
+    elif ratio < 300:
+        axis.set_major_locator(_one_two_five())
 
 
 def _plain() -> Any:
@@ -66,6 +72,12 @@ def _round() -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+
+
+def _one_two_five() -> Any:
+    from matplotlib.ticker import LogLocator
+
+    return LogLocator(subs=(1, 2, 5))
 
 
 def _none() -> Any:

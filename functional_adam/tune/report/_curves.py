@@ -25,7 +25,7 @@ def curves(study: Any) -> tuple[Any, str] | None:
     axes = figure.add_subplot()
     for i, outcome in enumerate(best):
         rate = outcome.trial.config["learning_rate"]
-        label = f"{outcome.validation:.4g}: learning rate {rate:.3g}"
+        label = f"learning rate {rate:.3g}, loss {outcome.validation:.4g}"
         _line(axes, outcome, color=TUNED, alpha=1 - 0.16 * i, lw=1.8, label=label)
     for i, outcome in enumerate(untuned):
         label = "" if i else "untuned Adam, each seed"

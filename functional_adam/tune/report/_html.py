@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 _CSS = """
+:root { color-scheme: light; background: #fff; }
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto;
        padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
@@ -55,16 +56,16 @@ def _summary(study: Any) -> list[str]:
     untuned = study.untuned
     try:
         best = study.best
-    except ValueError as error:
-        return [f"<p>{html.escape(str(error))}</p>"]
+    except ValueError:
+        return []  # the warnings say why
     if untuned is None or best.is_default:
         return [
             f'<p class="big">Untuned Adam was kept: validation loss {_pm(best)} on fresh seeds.</p>'
         ]
-    share = 1 - best.validation / untuned.mean if untuned.mean else 0.0
+    lower = _lower(best.validation, untuned.mean)
     text = (
         f'<p class="big">Validation loss on seeds the search had not seen: <b>{_pm(best)}</b>, '
-        f"untuned Adam {untuned.mean:.4g} ± {untuned.error:.2g}: {share:.0%} lower.</p>"
+        f"untuned Adam {untuned.mean:.4g} ± {untuned.error:.2g}{lower}.</p>"
     )
     if best.held_out is None:
         return [text]
@@ -72,6 +73,14 @@ def _summary(study: Any) -> list[str]:
     held = f"<p>On held-out data, which nothing was chosen by: {best.held_out:.4g}"
     held += "" if before is None else f", untuned Adam {before:.4g}"
     return [text, held + ".</p>"]
+
+
+def _lower(tuned: float, untuned: float) -> str:
+    """By how much, where losses are positive: per cent, or how many times."""
+    if not 0 < tuned < untuned:
+        return ""
+    ratio = untuned / tuned
+    return f": {ratio:.3g} times lower" if ratio > 10 else f": {1 - 1 / ratio:.0%} lower"
 
 
 def _configuration(study: Any) -> list[str]:
@@ -87,7 +96,9 @@ def _configuration(study: Any) -> list[str]:
     return [
         "<h2>The configuration</h2>",
         f"<table><tr><th></th><th>chosen</th><th>untuned Adam</th></tr>{rows}</table>",
-        f"<p>For runs of {best.steps} steps: the schedule spans the run.</p>",
+        f"<p>For runs of {best.steps} steps, over which the learning rate rises to its peak "
+        "(warmup: for this share of them) and falls by a cosine to a share of it (final: 1 is a "
+        "constant rate). dialect is whose Adam it is.</p>",
     ]
 
 
@@ -121,8 +132,8 @@ def _probe(study: Any) -> list[str]:
 def _cost(study: Any) -> list[str]:
     return [
         "<h2>Cost</h2>",
-        f"<p>{len(study.trained)} trainings, {study.cost:.1f} full ones, {study.diverged} "
-        f"diverged; {study.seconds:.1f} s of training. Strategy "
+        f"<p>{len(study.trained)} trainings, together as long as {study.cost:.1f} full ones; "
+        f"{study.diverged} diverged; {study.seconds:.1f} s of training. Strategy "
         f"{html.escape(study.head['strategy'])}, seed {study.plan.seed}, "
         f"budget {study.plan.runs:g} full trainings.</p>",
     ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..cautions import edges
 from ._axes import BAD, OTHER, TUNED, ends_of, scale_axis, scale_losses, value_on_axis
 
 SLICES = 8
@@ -24,12 +25,14 @@ def isolation(study: Any) -> tuple[Any, str] | None:
     figure = Figure(figsize=(4 * columns, 3.2 * rows))
     for i, d in enumerate(study.space.dimensions):
         _panel(figure.add_subplot(rows, columns, i + 1), study, d, outcomes)
+    steps, full = outcomes[0].trial.steps, study.plan.steps
+    star = "" if steps == full else f" after {full} steps, so that it may lie below all points"
     return figure, (
-        "Each training of the search against one hyperparameter, the others being what they were. "
-        "The line joins the best of each slice of the range: a valley says where to look, a flat "
-        "line that it matters little. Crosses diverged; the star was chosen, at its loss on fresh "
-        "seeds; the shaded tenths at both ends are the edge of the range, beyond which the best "
-        "may lie."
+        f"Each training of {steps} steps in the search against one hyperparameter, the others "
+        "being what they were. The line joins the best of each slice of the range: a valley says "
+        "where to look, a flat line that it matters little. Crosses diverged; the star was chosen, "
+        f"at its loss on fresh seeds{star}; the shaded tenths at both ends are the edge of the "
+        "range, beyond which the best may lie."
     )
 
 
@@ -57,12 +60,14 @@ def fan_picture(study: Any) -> tuple[Any, str] | None:
     scale_losses(axes, [o.validation for o in fan])
     return figure, (
         f"{len(fan)} learning rates, each trained for {shortest} steps with its own schedule, all "
-        "else at the defaults: the real curve, where a ramp within one run only guesses."
+        "else at the defaults. Crosses diverged."
     )
 
 
 def _panel(axes: Any, study: Any, d: Any, outcomes: list[Any]) -> None:
     good = [o for o in outcomes if not o.diverged]
+    if d.scale != "choice":
+        _shade(axes, d)  # first: of one point alone a log axis has no range
     xs = np.array([value_on_axis(d, o.trial.config) for o in good])
     ys = np.array([o.validation for o in good])
     axes.scatter(xs, ys, s=22, color=OTHER, zorder=2)
@@ -72,8 +77,6 @@ def _panel(axes: Any, study: Any, d: Any, outcomes: list[Any]) -> None:
     scale_axis(axes, d)
     scale_losses(axes, [o.validation for o in outcomes])
     _mark_best(axes, study, d)
-    if d.scale != "choice":
-        _shade(axes, d)
 
 
 def _slices(d: Any, xs: np.ndarray, ys: np.ndarray) -> tuple[list[float], list[float]]:
@@ -97,7 +100,7 @@ def _mark_best(axes: Any, study: Any, d: Any) -> None:
         return
     x = value_on_axis(d, best.config)
     axes.plot([x], [best.validation], "*", color=TUNED, ms=15, mec="white", zorder=4)
-    if d.name in study.space.edge(best.config):
+    if d.name in edges(study.space, best.config):
         axes.set_title(f"{d.name}: chosen at the edge", color=BAD, fontsize=10)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..enough import growth
-from ._axes import OTHER, TUNED, UNTUNED, scale_losses
+from ._axes import OTHER, TUNED, UNTUNED, number_losses, scale_losses
+
+WIDE = 10  # times the lowest loss, from which bars on a linear axis do not show
 
 
 def default_and_tuned(study: Any) -> tuple[Any, str] | None:
@@ -31,6 +33,11 @@ def default_and_tuned(study: Any) -> tuple[Any, str] | None:
         axes.plot(list(c.losses.values()), [i] * len(c.losses), "k.", ms=4, alpha=0.6)
     axes.set_yticks(range(len(found)), [_name(study, c, best) for c in found])
     axes.invert_yaxis()
+    losses = [loss for c in found for loss in c.losses.values()]
+    if min(losses) > 0 and max(losses) > WIDE * min(losses):
+        axes.set_xscale("log")
+        number_losses(axes.xaxis, 2 * max(losses) / min(losses))
+        axes.set_xlim(left=min(losses) / 2)
     axes.set_xlabel("validation loss on fresh seeds")
     return figure, (
         "Untuned Adam and the finalists on seeds the search had not seen (points), their means "
