@@ -8,6 +8,7 @@ import os
 import pytest
 from typer.testing import CliRunner
 
+from functional_adam.cli._tune import processes
 from functional_adam.cli.app import app
 
 TASK = """
@@ -175,3 +176,30 @@ def test_a_folder_that_cannot_be_written(what, tuned, tmp_path, monkeypatch):
     if what[0] != "report":
         result = call(*arguments, "--json", tmp_path / "x.json")
         assert f"cannot write {tmp_path / 'x.json'}: Permission denied" in result.output
+
+
+def test_workers_are_given_the_storage_where_others_cannot_read_it(monkeypatch):
+    started = []
+
+    class Started:
+        def __init__(self, command, env):
+            started.append((command, env))
+
+        def wait(self):
+            return 0
+
+    monkeypatch.setattr(processes.subprocess, "Popen", Started)
+    url = "postgresql://me:secret@host/name"
+    assert processes.run_all(["digits-mlp"], 2, url) == [0, 0]
+    assert [env["FUNCTIONAL_ADAM_STORAGE"] for _, env in started] == [url, url]
+    assert not any("secret" in word for command, _ in started for word in command)
+    assert [("--quiet" in command) for command, _ in started] == [False, True]
+
+
+def test_quiet_tells_nothing_on_the_way(tuned, file, tmp_path):
+    out = tmp_path / "out"
+    (out).mkdir()
+    (out / "study.jsonl").write_bytes((tuned[1] / "study.jsonl").read_bytes())
+    again = ("tune", f"{file}:task", "--budget", 8, "--out", out)
+    assert "held-out loss" in call(*again).stderr
+    assert call(*again, "--quiet").stderr == ""

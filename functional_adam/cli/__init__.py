@@ -7,6 +7,7 @@ named by the command that wants it.
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 
 
@@ -17,4 +18,8 @@ def main() -> None:
             sys.exit(f"functional-adam needs {package}: pip install 'functional_adam[cli]'")
     from .app import app
 
+    # A stream that cannot show a sign shows a question mark, and not a traceback after the work.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()

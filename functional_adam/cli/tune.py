@@ -9,6 +9,7 @@ import typer
 
 from ._needs import need
 from ._output import STDOUT, UsageError, check_folder, check_writable, fail, told, write
+from ._tune.processes import STORAGE
 
 BUDGET = 48.0
 
@@ -49,9 +50,11 @@ def tune(
         typer.Option(
             help="Where processes, also of other machines, share it: postgresql://..., "
             "mysql+pymysql://..., or a journal file.",
+            envvar=STORAGE,
             show_default="a journal file in --out, with several --workers",
         ),
     ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Do not tell of the course.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result here; - for stdout.")] = None,
     part_of: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -73,9 +76,11 @@ def tune(
     )
     try:
         if workers > 1 and part_of is None:
-            study = _in_processes(task, out, workers, storage, arguments, steps, search or [])
+            study = _in_processes(
+                task, out, workers, storage, arguments, steps, search or [], quiet
+            )
         else:
-            study = _here(task, out, storage, part_of or 1, arguments, steps, search or [])
+            study = _here(task, out, storage, part_of or 1, arguments, steps, search or [], quiet)
     except KeyboardInterrupt:
         if part_of is None:
             typer.echo(f"interrupted: the same command with --out {out} goes on", err=True)
@@ -103,6 +108,7 @@ def _here(
     arguments: dict[str, Any],
     steps: int | None,
     search: list[str],
+    quiet: bool,
 ) -> Any:
     """Tune in this process."""
     from functional_adam.tune import tune as tune_
@@ -112,7 +118,7 @@ def _here(
 
     try:
         task, space = prepared(name, arguments.pop("dtype"), steps, search)
-        with shown(arguments["budget"], quiet=workers > 1) as calls:
+        with shown(arguments["budget"], quiet=quiet) as calls:
             return tune_(
                 task,
                 space=space,
@@ -153,6 +159,7 @@ def _in_processes(
     arguments: dict[str, Any],
     steps: int | None,
     search: list[str],
+    quiet: bool,
 ) -> Any:
     """Tune in several processes; the study is what their log says in the end."""
     from functional_adam.tune import Study
@@ -173,14 +180,14 @@ def _in_processes(
         fail(str(error))
     except (ValueError, TypeError, ImportError, OSError) as error:
         fail(told(error), 1)
-    options = dict(**arguments, steps=steps, out=out, storage=storage)
-    command = [name, "--part-of", str(workers)]
+    options = dict(**arguments, steps=steps, out=out)
+    command = [name, "--part-of", str(workers), *(["--quiet"] if quiet else [])]
     for key, value in options.items():
         if value is not None:
             command += [f"--{key}", str(value)]
     for value in search:
         command += ["--search", value]
-    ends = run_all(command, workers)
+    ends = run_all(command, workers, storage)
     for number, status in enumerate(ends):
         if status < 0:
             typer.echo(f"worker {number} was killed by signal {-status}", err=True)
