@@ -63,6 +63,9 @@ from .rules.amsgrad import AMSGradState as AMSGradState
 from .rules.amsgrad import amsgrad as amsgrad
 from .rules.amsgrad import amsgradw as amsgradw
 from .rules.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .rules.laprop import LaPropState as LaPropState
+from .rules.laprop import laprop as laprop
+from .rules.laprop import scale_by_laprop as scale_by_laprop
 from .rules.lion import LionState as LionState
 from .rules.lion import lion as lion
 from .rules.lion import scale_by_lion as scale_by_lion

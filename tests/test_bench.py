@@ -8,13 +8,15 @@ import math
 import pytest
 from typer.testing import CliRunner
 
+from functional_adam import ALGORITHMS
 from functional_adam.cli._bench import growth, measure, report
 from functional_adam.cli._bench.measure import Ratio, Row, Table, table
-from functional_adam.cli._bench.subjects import SUBJECTS, Subject
+from functional_adam.cli._bench.subjects import Subject, subjects_of, yardstick_of
 from functional_adam.cli._bench.workloads import WORKLOADS, shrunk, size
 from functional_adam.cli.app import app
 
 NAN = math.nan
+ADAM = ALGORITHMS["adam"]
 
 
 def row(name, ours, ratio, seconds=1e-3):
@@ -70,7 +72,7 @@ def test_what_is_missing_or_fails_is_skipped_by_name():
         Subject("broken", fails),
         Subject("large", fails, tensors=1),
     )
-    found = table("w", ((2,), (3,)), subjects, 3, lambda line: None)
+    found = table("w", ((2,), (3,)), subjects, yardstick_of(ADAM), 3, lambda line: None)
     assert found.rows == []
     assert found.skipped == {
         "absent": "no_such_package is not installed",
@@ -105,7 +107,7 @@ def test_the_command(tmp_path):
 def test_an_interruption_keeps_what_was_measured(tmp_path, monkeypatch):
     measured = []
 
-    def interrupted(name, shapes, subjects, rounds, done):
+    def interrupted(name, shapes, subjects, yardstick, rounds, done):
         if measured:
             raise KeyboardInterrupt
         measured.append(name)
@@ -126,16 +128,41 @@ def test_wrong_usage():
         (["--precision", "--plot", "x.png"], "leave --precision out"),
         (["--json", "no/such/folder/x"], "cannot write"),
         (["--fraction", "2"], "fraction"),
+        (["--algorithm", "sgd"], "--algorithm sgd: unknown; there are adam, adamw, amsgrad"),
+        (["--algorithm", "lion", "--precision"], "--algorithm is of steps: leave --precision out"),
+        (["--algorithm", "lion", "--only", "torch fused"], "there are ['optax', 'ours'"),
     ):
         run = CliRunner().invoke(app, ["bench", *arguments])
         assert run.exit_code == 2, arguments
         assert said in run.output
 
 
-def test_names_are_told_apart():
-    names = [subject.name for subject in SUBJECTS]
+@pytest.mark.parametrize("row", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_names_are_told_apart(row):
+    subjects = subjects_of(row)
+    names = [subject.name for subject in subjects]
     assert len(set(names)) == len(names)
-    assert {subject.ours for subject in SUBJECTS if subject.name.startswith("ours")} == {True}
+    assert {subject.ours for subject in subjects if subject.name.startswith("ours")} == {True}
+    assert ("optax" in names) == (row.optax is not None)
+    assert ("torch fused" in names) == (row.torch_twin is not None)
+    assert ("optimi" in names) == (row is ADAM)
+
+
+def test_another_algorithm(monkeypatch):
+    """The state tells whose step it is: one array for Lion, three for AMSGrad."""
+    monkeypatch.setattr(measure._Copy, "_ELEMENTS", 1000)
+    small = ["--workload", "50M", "--fraction", "1e-6", "--rounds", "3", "--json", "-"]
+    for algorithm, title, expected in (
+        ("lion", "1 x 50M, lion", {"optax, flatten": 4, "ours in torch, foreach": 4}),
+        ("adopt", "1 x 50M, adopt", {"optax, flatten": 8}),  # optax has it without decay
+        ("amsgradw", "1 x 50M, amsgradw (optax: adam)", {"torch foreach": 12}),
+    ):
+        only = [part for name in expected for part in ("--only", name)]
+        run = CliRunner().invoke(app, ["bench", "--algorithm", algorithm, *only, *small])
+        assert run.exit_code == 0, run.output
+        (made,) = json.loads(run.stdout)["workloads"]
+        assert made["workload"] == title
+        assert {line["subject"]: line["state"] for line in made["rows"]} == expected
 
 
 def test_the_table_of_precision():

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from functional_adam.cli._tune import processes
+from functional_adam.cli._tune.tasks import prepared
 from functional_adam.cli.app import app
 
 TASK = """
@@ -103,6 +104,15 @@ def test_compare_makes_a_table(file, tmp_path):
     assert [len(cell["losses"]) for cell in cells] == [2] * 5
 
 
+def test_any_algorithm_may_be_searched(file):
+    _, one = prepared(f"{file}:task", None, None, ["alpha", "algorithm=ademamix"])
+    assert one.fixed["algorithm"] == "ademamix"
+    assert one["alpha"].default == 5
+    _, both = prepared(f"{file}:task", None, None, ["algorithm=adamw,lion", "warmup"])
+    assert both["algorithm"].choices == ("adamw", "lion")
+    assert "warmup" in both.names
+
+
 # fmt: off
 WRONG = [
     (["tune", "digits"], 2, "TASK digits: must be one of digits-mlp"),
@@ -119,6 +129,7 @@ WRONG = [
     (["tune", "{file}:task", "--dtype", "int8"], 2, "--dtype int8: must be one of float32"),
     (["tune", "{file}:task", "--strategy", "luck"], 1, "strategy must be one of auto"),
     (["tune", "{file}:task", "--search", "luck"], 2, "--search: luck: cannot be added by name"),
+    (["tune", "{file}:task", "--search", "algorithm=lion,sgd"], 2, "algorithm must be one of"),
     (["report", "{out}"], 2, "holds no study"),
     (["code", "{out}"], 2, "holds no study"),
     (["code", "{out}", "--for", "keras"], 2, "--for keras: must be one of functional_adam, optax"),

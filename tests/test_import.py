@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import textwrap
@@ -84,6 +85,10 @@ def test_only_the_command_line_knows_torch_or_the_bridge():
     for path in (ROOT / "functional_adam").rglob("*.py"):
         if "cli" not in path.parts:
             text = path.read_text()
+            if path.parent.name == "code":  # what it writes for torch may import either
+                tree = ast.walk(ast.parse(text))
+                kinds = ast.Import | ast.ImportFrom
+                text = "\n".join(ast.unparse(node) for node in tree if isinstance(node, kinds))
             assert "import torch" not in text, path
             assert "functional_adam_torch" not in text, path
 

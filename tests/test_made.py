@@ -17,6 +17,7 @@ import torch
 
 import functional_adam as fa
 import functional_adam_torch as ft
+from functional_adam.bounds import on_host
 from functional_adam.cli import reference
 from functional_adam.tune import _hyper
 from functional_adam.tune.code._functional_adam import write_ours
@@ -28,6 +29,7 @@ from functional_adam_torch import _lanes, _made
 
 MADE = {name: row for name, row in fa.ALGORITHMS.items() if row.torch_twin is None}
 every = pytest.mark.parametrize("row", MADE.values(), ids=MADE)
+TWINS = {name: row for name, row in MADE.items() if row.optax is not None}
 STEPS = 12
 # Float64 and float32: a few roundings of a parameter near 1 in each step.
 EXACT, ROUNDED = dict(rtol=1e-12, atol=1e-12), dict(rtol=0, atol=STEPS * 2.0**-23)
@@ -171,7 +173,7 @@ def test_to_jax_and_back_goes_on(row):
         np.testing.assert_allclose(p, q, **ROUNDED)
 
 
-@every
+@pytest.mark.parametrize("row", TWINS.values(), ids=TWINS)
 def test_optax_s_state_becomes_ours_and_back(row):
     """Under the same gradients both go on alike, whichever made the state."""
     twin, p = row.optax, jnp.asarray(np.random.default_rng(0).standard_normal(9), jnp.float32)
@@ -297,6 +299,22 @@ def test_a_row_is_all_it_takes():
 
 
 @every
+def test_no_step_passes_its_limit(row):
+    """Gradients that grow, shrink, stay and turn, at the oracle's own numbers; some come near."""
+    own = {**row.defaults, "weight_decay": 0.0}
+    truth = reference.Hyperparameters(lr=1.0, **own)
+    h = SimpleNamespace(learning_rate=1.0, **own)
+    factors = np.array([0.5, 0.9, 1.0, 1.01, 1.5, 10.0, 1e4])
+    factors = np.concatenate([factors, -factors])
+    state = [np.zeros_like(factors) for _ in row.rule.moments]
+    for t in range(1, 31):
+        step, *state = getattr(reference, row.name)(0.0, factors**t, *state, t, truth)
+        most = on_host(row.rule.limit, row.rule.coefficients(float(t), h, {}), float(t))
+        assert np.abs(step).max() <= most
+    assert np.abs(step).max() > 0.8 * most
+
+
+@every
 def test_the_tuner_knows_it(row):
     """Its defaults, ranges for what only it has, code; lanes of torch modules follow the paper."""
     own = [n for n in row.defaults if n not in ("b1", "b2", "eps", "weight_decay")]
@@ -309,10 +327,15 @@ def test_the_tuner_knows_it(row):
     namespace = {}
     exec(write_ours(settings(config, 10)), namespace)
     assert namespace["tx"].init(jnp.ones(2)).count == 0
-    exec(write_optax(settings({**config, "weight_decay": 0.0}, 10)), namespace)
-    assert jax.tree.leaves(namespace["tx"].init(jnp.ones(2)))
-    with pytest.raises(ValueError, match=rf"^torch.optim has no {row.name}; as_code"):
-        write_torch(settings(config, 10))
+    if row.optax is None:
+        with pytest.raises(ValueError, match=rf"^optax has no {row.name} .*; as_code"):
+            write_optax(settings(config, 10))
+    else:
+        exec(write_optax(settings(config, 10)), namespace)
+        assert jax.tree.leaves(namespace["tx"].init(jnp.ones(2)))
+    exec(write_torch(settings(config, 10)), namespace)
+    optimizer, _ = namespace["make_optimizer"](torch.nn.Linear(1, 1))
+    assert type(optimizer) is getattr(ft, row.torch_class)
     with pytest.raises(ValueError, match=rf"^{row.name} has no dialects"):
         _hyper.check({**config, "dialect": "KERAS"}, ())
     with pytest.raises(ValueError, match=rf"^{row.name} has no dialects"):

@@ -31,8 +31,12 @@ CASES = {
     "nadamw": (dict(algorithm="nadamw", final=0.0), ("functional_adam", "torch")),
     "optax amsgrad": (dict(algorithm="amsgrad", dialect="OPTAX", weight_decay=0.0),
                       ("functional_adam", "optax")),
+    "lion": (dict(algorithm="lion", eps=None, final=0.0), WRITERS),
+    "adabelief": (dict(algorithm="adabelief", warmup=0.2), WRITERS),
+    "adopt": (dict(algorithm="adopt", final=1.0), WRITERS),
+    "ademamix": (dict(algorithm="ademamix", b3=0.99, alpha=2.0), WRITERS),
 }
-ENGINE = ("cosine", "constant", "warm-up")
+ENGINE = ("cosine", "constant", "warm-up", "lion")
 # fmt: on
 
 
@@ -53,7 +57,7 @@ TASK = Task(
 
 
 def config_of(name):
-    return {**BASE, **CASES[name][0]}
+    return {key: x for key, x in {**BASE, **CASES[name][0]}.items() if x is not None}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from ._output import STDOUT, check_writable, fail, write
 
 
 def bench(
+    algorithm: Annotated[str, typer.Option(help="What is stepped: a name in ALGORITHMS.")] = "adam",
     workload: Annotated[
         list[str] | None,
         typer.Option(help="Workloads whose name contains this; repeatable; default all."),
@@ -45,6 +47,9 @@ def bench(
 ) -> None:
     """Step time, compile time and memory of Adam here, in optax, in torch and in its kin.
 
+    Of another --algorithm: ours, and its twins where it has them. Where optax has none, ratios are
+    to optax's Adam.
+
     Runs where JAX and torch run, CPU or GPU; candidates that are not installed are skipped by name.
     A ratio whose spread is larger than its distance from 1 is not printed. On a GPU set
     XLA_PYTHON_CLIENT_PREALLOCATE=false, or JAX leaves no memory to torch.
@@ -58,17 +63,28 @@ def bench(
         fail("--plot - : a picture needs a file")
     try:
         if precision:
+            if algorithm != "adam":
+                fail("--algorithm is of steps: leave --precision out")
             _precision(parameters, rounds, seeds, steps, only or [], json, markdown, plot)
             return
         settings = dict(workload=workload, only=only, rounds=rounds, fraction=fraction)
-        _steps(settings, growth, json, markdown, plot)
+        _steps(algorithm, settings, growth, json, markdown, plot)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
 def _steps(
-    settings: dict, growth: bool, json: Path | None, markdown: Path | None, plot: Path | None
+    algorithm: str,
+    settings: dict,
+    growth: bool,
+    json: Path | None,
+    markdown: Path | None,
+    plot: Path | None,
 ) -> None:
+    from functional_adam import ALGORITHMS
+
+    if algorithm not in ALGORITHMS:
+        fail(f"--algorithm {algorithm}: unknown; there are {', '.join(ALGORITHMS)}")
     if plot is not None:
         need("matplotlib")
     from rich.console import Console
@@ -76,15 +92,17 @@ def _steps(
     from ._bench import report
     from ._bench.growth import LEAVES, PARAMETERS, grow
     from ._bench.measure import table
-    from ._bench.subjects import SUBJECTS
+    from ._bench.subjects import subjects_of, titled, yardstick_of
     from ._bench.workloads import WORKLOADS, shrunk
 
     def done(line: str) -> None:
         typer.echo(line, err=True)
 
+    row = ALGORITHMS[algorithm]
+    every, yardstick = subjects_of(row), yardstick_of(row)
     names = _chosen("--workload", settings["workload"], list(WORKLOADS))
-    rows = _chosen("--only", settings["only"], [subject.name for subject in SUBJECTS])
-    subjects = [subject for subject in SUBJECTS if subject.name in rows]
+    rows = _chosen("--only", settings["only"], [subject.name for subject in every])
+    subjects = [subject for subject in every if subject.name in rows]
     rounds, fraction = settings["rounds"], settings["fraction"]
     tables, growths = [], []
 
@@ -93,12 +111,14 @@ def _steps(
         write(markdown, lambda: report.as_markdown(tables, growths))
 
     for name in names:
-        tables.append(table(name, shrunk(WORKLOADS[name], fraction), subjects, rounds, done))
+        shapes = shrunk(WORKLOADS[name], fraction)
+        tables.append(table(titled(name, row), shapes, subjects, yardstick, rounds, done))
         if STDOUT not in (json, markdown):
             save()  # an interruption loses one workload, not all
     for what, counts in (("tensors", LEAVES), ("parameters", PARAMETERS)) if growth else ():
         for subject in subjects:
             if subject.name in ("optax", "ours", "ours, packed", "torch fused"):
+                subject = dataclasses.replace(subject, name=titled(subject.name, row))
                 growths.append(grow(subject, what, counts, rounds, done))
     if STDOUT not in (json, markdown):
         console = Console()

@@ -224,6 +224,15 @@ def ademamix(p: Array, g: Array, m1: Array, m2: Array, v: Array, t: int, h: Hype
     return p - h.lr * update, m1, m2, v
 
 
+def laprop(p: Array, g: Array, m: Array, v: Array, t: int, h: Hyperparameters):
+    """LaProp with decoupled decay: Ziyin et al. 2020, https://arxiv.org/abs/2002.04839."""
+    g = _ascent(g, h)
+    p = p - h.lr * h.weight_decay * p
+    v = h.b2 * v + (1 - h.b2) * g**2
+    m = h.b1 * m + (1 - h.b1) * g / (np.sqrt(v / _correction(h.b2, t)) + h.eps)
+    return p - h.lr * m / _correction(h.b1, t), m, v
+
+
 def _ascent(g: Array, h: Hyperparameters) -> Array:
     return -g if h.maximize else g
 

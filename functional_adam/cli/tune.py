@@ -34,7 +34,9 @@ def tune(
     search: Annotated[
         list[str] | None,
         typer.Option(
-            help="Search this as well: eps, amsgrad, warmup, final, dialect, algorithm. Repeatable."
+            help="Search this as well: eps, amsgrad, warmup, final, dialect, algorithm, or what "
+            "only the algorithm has. algorithm=lion: tune that; algorithm=adamw,lion: search both. "
+            "Repeatable."
         ),
     ] = None,
     dtype: Annotated[

@@ -24,6 +24,7 @@ from .adamw import adamw
 from .ademamix import ADEMAMIX, ademamix, scale_by_ademamix
 from .adopt import ADOPT, adopt, scale_by_adopt
 from .amsgrad import AMSGRAD, amsgrad, amsgradw, scale_by_amsgrad
+from .laprop import LAPROP, laprop, scale_by_laprop
 from .lion import LION, lion, scale_by_lion
 from .nadam import NADAM, nadam, nadamw, scale_by_nadam
 from .radam import RADAM, radam, radamw, scale_by_radam
@@ -202,6 +203,8 @@ _ROWS = (
                    state="contrib._ademamix.ScaleByAdemamixState", counts=("count_m2",)),
               "Pagliardini et al. 2024, https://arxiv.org/abs/2409.03137",
               ("learning_rate", "b1", "b2", "b3", "alpha", "eps", "weight_decay")),
+    Algorithm(laprop, scale_by_laprop, LAPROP, "decoupled",
+              "LaProp", _MOMENTS, None, "Ziyin et al. 2020, https://arxiv.org/abs/2002.04839"),
 )
 # fmt: on
 

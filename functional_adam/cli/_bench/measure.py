@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .subjects import YARDSTICK, Subject
+from .subjects import Subject
 from .workloads import Shapes, size
 
 _WARM = 2
@@ -85,6 +85,7 @@ def table(
     workload: str,
     shapes: Shapes,
     subjects: Sequence[Subject],
+    yardstick: Subject,
     rounds: int,
     done: Callable[[str], None],
 ) -> Table:
@@ -94,7 +95,7 @@ def table(
         reason = subject.missing(shapes)
         if reason is None:
             try:
-                rows.append(_row(subject, shapes, rounds))
+                rows.append(_row(subject, yardstick, shapes, rounds))
             except Exception as error:  # whatever another framework may raise
                 reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if reason is not None:
@@ -103,10 +104,10 @@ def table(
     return Table(workload, len(shapes), size(shapes), rows, skipped)
 
 
-def _row(subject: Subject, shapes: Shapes, rounds: int) -> Row:
+def _row(subject: Subject, yardstick: Subject, shapes: Shapes, rounds: int) -> Row:
     candidate = subject.start(shapes)
     first = seconds_of(candidate)
-    steps = [candidate, YARDSTICK.start(shapes), _Copy()]
+    steps = [candidate, yardstick.start(shapes), _Copy()]
     for step in steps * _WARM:
         step()
     times = np.array([[seconds_of(step) for step in steps] for _ in range(rounds)])

@@ -1,4 +1,4 @@
-"""The candidates: one row each, ours and what a user would otherwise pick. All are Adam."""
+"""The candidates: one row each, ours and what a user would otherwise pick, of one algorithm."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import jax.numpy as jnp
 import optax
 
 import functional_adam as fa
+from functional_adam import Algorithm
 
 from .in_jax import InJax
 from .in_torch import InTorch
 from .workloads import Shapes
 
 RATE = 1e-3
+_DECAY = 1e-2  # of algorithms that decouple it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,53 +61,74 @@ def _torch(
     return Subject(name, functools.partial(InTorch, make, compiled=compiled), needs=needs, **more)
 
 
-def _optim(**options: Any) -> Callable[[list[Any]], Any]:
+def _in_torch(module: str, name: str, **options: Any) -> Callable[[list[Any]], Any]:
     def make(params: list[Any]) -> Any:
-        import torch
-
-        return torch.optim.Adam(params, lr=RATE, **options)
+        return getattr(importlib.import_module(module), name)(params, lr=RATE, **options)
 
     return make
 
 
-def _bridge(engine: str) -> Subject:
-    def make(params: list[Any]) -> Any:
-        from functional_adam_torch import Adam
-
-        return Adam(params, lr=RATE, engine=engine)
-
-    return _torch(f"ours in torch, {engine}", make, ours=True)
+def _decay(row: Algorithm) -> dict[str, float]:
+    """What every candidate is given, so that all do the same work; optax may have no decay."""
+    decays = row.decay == "decoupled" and (row.optax is None or row.optax.decays)
+    return {"weight_decay": _DECAY} if decays else {}
 
 
-def _named(module: str, name: str, **options: Any) -> Callable[[list[Any]], Any]:
-    def make(params: list[Any]) -> Any:
-        kind = getattr(importlib.import_module(module), name)
-        return kind(params, lr=RATE, **options)
-
-    return make
+def _theirs(row: Algorithm) -> Callable[[], Any] | None:
+    twin = row.optax
+    return twin and functools.partial(twin.of(optax), RATE, **twin.arguments(_decay(row)))
 
 
-YARDSTICK = _jax("optax", lambda: optax.adam(RATE))
-"""Every candidate is timed in turn with this one."""
+def yardstick_of(row: Algorithm) -> Subject:
+    """Every candidate is timed in turn with this one: optax's, or its Adam where it has none."""
+    return _jax("optax", _theirs(row) or functools.partial(optax.adam, RATE))
 
-SUBJECTS = (
-    YARDSTICK,
-    _jax("ours", lambda: fa.adam(RATE)),
-    _jax("ours, packed", lambda: fa.adam(RATE), packed=True),
-    _jax("ours, bfloat16 moments", lambda: fa.adam(RATE, moments="bfloat16")),
-    _jax("ours, int8 moments", lambda: fa.adam(RATE, moments="int8")),
-    _jax(
-        "ours, bfloat16 weights, int8 moments",
-        lambda: fa.with_master(fa.adam(RATE, moments="int8"), bits=16),
-        dtype=jnp.bfloat16,
-    ),
-    _jax("optax, flatten", lambda: optax.flatten(optax.adam(RATE))),
-    _torch("torch fused", _optim(fused=True)),
-    _torch("torch foreach", _optim(foreach=True)),
-    _torch("torch single", _optim(foreach=False)),
-    _torch("torch compiled", _optim(), compiled=True, tensors=16),
-    *map(_bridge, ("auto", "foreach", "compile", "flat", "jax")),
-    _torch("heavyball", _named("heavyball", "AdamW", weight_decay=0.0), needs="heavyball"),
-    _torch("optimi", _named("optimi", "Adam"), needs="optimi"),
-    _torch("torchao, 8 bits", _named("torchao.optim", "Adam8bit"), needs="torchao"),
+
+def subjects_of(row: Algorithm) -> tuple[Subject, ...]:
+    """The candidates of a row of the table, its yardstick first where that is the same algorithm.
+
+    A mode or a form that a class has not is skipped by name when it is measured.
+    """
+    ours, theirs = functools.partial(row.make, RATE, **_decay(row)), _theirs(row)
+    options = {**_decay(row), **row.torch_options}
+    in_torch = functools.partial(_in_torch, "torch.optim", row.torch_class, **options)
+    in_bridge = functools.partial(_in_torch, "functional_adam_torch", row.torch_class, **options)
+    of_torch = (
+        _torch("torch fused", in_torch(fused=True)),
+        _torch("torch foreach", in_torch(foreach=True)),
+        _torch("torch single", in_torch(foreach=False)),
+        _torch("torch compiled", in_torch(), compiled=True, tensors=16),
+    )
+    return (
+        *([yardstick_of(row)] if theirs else []),
+        _jax("ours", ours),
+        _jax("ours, packed", ours, packed=True),
+        _jax("ours, bfloat16 moments", lambda: ours(moments="bfloat16")),
+        _jax("ours, int8 moments", lambda: ours(moments="int8")),
+        _jax(
+            "ours, bfloat16 weights, int8 moments",
+            lambda: fa.with_master(ours(moments="int8"), bits=16),
+            dtype=jnp.bfloat16,
+        ),
+        *([_jax("optax, flatten", lambda: optax.flatten(theirs()))] if theirs else []),
+        *(of_torch if row.torch_twin else ()),
+        *(
+            _torch(f"ours in torch, {engine}", in_bridge(engine=engine), ours=True)
+            for engine in ("auto", "foreach", "compile", "flat", "jax")
+        ),
+        *(_KIN if row.name == "adam" else ()),
+    )
+
+
+_KIN = (
+    _torch("heavyball", _in_torch("heavyball", "AdamW", weight_decay=0.0), needs="heavyball"),
+    _torch("optimi", _in_torch("optimi", "Adam"), needs="optimi"),
+    _torch("torchao, 8 bits", _in_torch("torchao.optim", "Adam8bit"), needs="torchao"),
 )
+
+
+def titled(what: str, row: Algorithm) -> str:
+    """The title of what is measured of a row, which is Adam's where it says nothing else."""
+    if row.name == "adam":
+        return what
+    return f"{what}, {row.name}{'' if row.optax else ' (optax: adam)'}"

@@ -20,8 +20,6 @@ def prepared(name: str, dtype: str | None, steps: int | None, search: list[str])
         UsageError: there is no such task, or a name or value is not allowed.
         ValueError, TypeError: the task's parts do not fit each other.
     """
-    from functional_adam.tune import adamw_space
-
     if dtype not in (None, *DTYPES):
         raise UsageError(f"--dtype {dtype}: must be one of {', '.join(DTYPES)}")
     if dtype == "float64":
@@ -34,11 +32,28 @@ def prepared(name: str, dtype: str | None, steps: int | None, search: list[str])
         raise UsageError(f"--dtype {dtype}: the dtype of a torch task is that of its module")
     task = dataclasses.replace(task, **{k: x for k, x in changes.items() if x is not None})
     try:
-        space = adamw_space(*search, steps=task.steps)
+        space = _space(search, task.steps)
     except ValueError as error:
         raise UsageError(f"--search: {error}") from None
     task.check()
     return task, space
+
+
+def _space(search: list[str], steps: int) -> Any:
+    """The space of --search; `algorithm=lion` is one of Lion, `algorithm=adamw,lion` of both."""
+    from functional_adam.tune import Dimension, adamw_space
+
+    start, names, algorithms = "algorithm=", [], ["adamw"]
+    for part in search:
+        if part.startswith(start):
+            algorithms = part.removeprefix(start).split(",")
+        else:
+            names.append(part)
+    space, *others = (adamw_space(*names, steps=steps, algorithm=name) for name in algorithms)
+    if not others:
+        return space
+    choices = tuple(algorithms)
+    return space.with_(algorithm=Dimension("algorithm", scale="choice", choices=choices))
 
 
 def _task(name: str) -> Any:

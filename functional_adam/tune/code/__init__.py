@@ -23,7 +23,8 @@ def as_code(config: Config, steps: int, framework: Framework) -> str:
     """Code that makes the optimizer and its schedule, and says how they are used.
 
     In JAX it defines `tx`, a gradient transformation; in PyTorch `make_optimizer(model)`, which
-    returns an optimizer of torch.optim and a scheduler of torch.optim.lr_scheduler.
+    returns an optimizer of torch.optim, or of functional_adam_torch where that has none, and a
+    scheduler of torch.optim.lr_scheduler.
 
     Args:
         config: see `Config`; missing names have the algorithm's defaults.

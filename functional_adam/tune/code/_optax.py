@@ -15,10 +15,9 @@ def write_optax(s: Settings) -> str:
     twin = s.row.optax
     values = {n: x for n, x in s.values.items() if n != "weight_decay"}
     decay = s.values.get("weight_decay", 0.0)
-    if s.row.decay == "decoupled" and (twin is None or twin.decays):
+    apart = s.row.decay == "decoupled" and twin is not None and not twin.decays
+    if s.row.decay == "decoupled" and not apart:
         values["weight_decay"] = decay
-    elif s.row.decay == "decoupled" and decay:
-        raise ours_only(s, "optax", f"{s.row.name} with weight_decay")
     if twin is not None:
         values = twin.arguments(values)
     schedule, rate = schedule_code(
@@ -36,6 +35,10 @@ def write_optax(s: Settings) -> str:
     tx = f"optax.{name}({rate}{arguments})"
     if s.row.decay == "coupled" and decay:
         tx = f"optax.chain(optax.add_decayed_weights({decay!r}), {tx})"
+    if apart and decay:
+        scheduled = f"lambda count: -{decay!r} * learning_rate(count)"
+        taken = repr(-decay * s.learning_rate) if s.constant else scheduled
+        tx = f"optax.chain({tx}, optax.add_decayed_weights({taken}))"
     return "\n".join(
         [
             *heading(s),

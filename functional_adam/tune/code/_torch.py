@@ -1,4 +1,4 @@
-"""The optimizer in plain PyTorch: torch.optim and torch.optim.lr_scheduler."""
+"""The optimizer in PyTorch: torch.optim, or the bridge where it has none, and a scheduler."""
 
 from __future__ import annotations
 
@@ -11,30 +11,28 @@ _SAME = ("adam", "adamw")
 
 def write_torch(s: Settings) -> str:
     """Code that defines `make_optimizer(model) -> (optimizer, scheduler)`."""
-    twin = s.row.torch_twin
-    if twin is None:
-        raise ours_only(s, "torch.optim", s.row.name)
     if not (s.dialect == TORCH or (s.dialect == OPTAX and s.row.name in _SAME)):
         raise ours_only(s, "torch.optim", f"{s.row.name} in the dialect {s.dialect.name}")
-    modules = ["torch"] if s.constant else ["math", "torch"]
+    has_twin = s.row.torch_twin is not None
+    modules = [*([] if s.constant else ["math"]), "torch"]
+    kind = f"{'torch.optim' if has_twin else 'ft'}.{s.row.torch_class}"
     values = {
         "lr": s.learning_rate,
-        "betas": (s.values["b1"], s.values["b2"]),
-        "eps": s.values["eps"],
-        "weight_decay": s.values["weight_decay"],
-        **({"momentum_decay": s.values["momentum_decay"]} if "momentum_decay" in s.values else {}),
-        **twin.options,
+        "betas": tuple(s.values[name] for name in s.row.averages),
+        **{name: x for name, x in s.values.items() if name not in s.row.averages},
+        **s.row.torch_options,
     }
     arguments = "".join(f"        {name}={value!r},\n" for name, value in values.items())
     lines = [
         *heading(s),
         *[f"import {module}" for module in modules],
+        *([] if has_twin else ["import functional_adam_torch as ft"]),
         "",
         *_factor(s),
         "",
         "def make_optimizer(model):",
-        f'    """{twin.name} and its schedule: call both `step()` once in each step."""',
-        f"    optimizer = torch.optim.{twin.name}(",
+        f'    """{s.row.torch_class} and its schedule: call both `step()` once in each step."""',
+        f"    optimizer = {kind}(",
         f"        model.parameters(),\n{arguments}    )",
         "    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)",
         "    return optimizer, scheduler",
