@@ -1,7 +1,8 @@
 """Numbers for how far apart two arrays are.
 
 `ulp` is a unit in the last place of the dtype compared. Two elements that are not finite are the
-same if they are the same infinity or both NaN; otherwise their distance is infinite.
+same if they are the same infinity or both NaN, and an infinity is no distance from a number that
+is one in that dtype; otherwise their distance is infinite.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ def _differences(a: np.ndarray, b: np.ndarray, dtype: np.dtype) -> tuple[float, 
     a, b = a[where], b[where]
     with np.errstate(invalid="ignore", over="ignore"):
         rounded = b.astype(dtype).astype(np.float64)
+    gap = np.where(np.isinf(a) & (a == rounded), 0, gap)
     off = np.count_nonzero(a != rounded)
     return float(np.max(gap / _spacing(b, dtype), initial=0)), off / size
 

@@ -101,7 +101,8 @@ class InJax:
         rule = self._algorithm.rule
 
         def leaves(tree):
-            return {name: np.asarray(x).astype(numpy_dtype(name)) for name, x in tree.items()}
+            with np.errstate(over="ignore"):  # of float16, as there
+                return {name: np.asarray(x).astype(numpy_dtype(name)) for name, x in tree.items()}
 
         def fields(*names):
             own = {name: self._names.get(name, name) for name in names}
