@@ -1,9 +1,14 @@
-"""Eight virtual devices, one thread of torch, and nothing that differs from run to run."""
+"""Eight virtual devices, one thread of torch, and nothing that differs from run to run.
+
+With FUNCTIONAL_ADAM_DEVICE=cuda JAX and the tests of `torch_cases` compute on that device.
+"""
 
 import os
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
-os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_PLATFORMS"] = ",".join(
+    dict.fromkeys([os.environ.get("FUNCTIONAL_ADAM_DEVICE", "cpu"), "cpu"])
+)
 os.environ.setdefault("MPLBACKEND", "Agg")
 # No test finds what another run has compiled.
 os.environ["FUNCTIONAL_ADAM_CACHE"] = "off"

@@ -12,7 +12,7 @@ from functional_adam import ALGORITHMS
 from functional_adam.cli._bench import growth, measure, report
 from functional_adam.cli._bench.measure import Ratio, Row, Table, table
 from functional_adam.cli._bench.subjects import Subject, subjects_of, yardstick_of
-from functional_adam.cli._bench.workloads import WORKLOADS, shrunk, size
+from functional_adam.cli._bench.workloads import WORKLOADS, scaled, size
 from functional_adam.cli.app import app
 
 NAN = math.nan
@@ -30,7 +30,7 @@ def test_the_workloads_are_the_models():
     assert counts["ResNet-50"] == (161, 25_557_032)
     assert counts["1000 x 64"] == (1000, 64_000)
     assert counts["1 x 20,000,123"] == (1, 20_000_123)
-    small = shrunk(WORKLOADS["GPT-2 small"], 0.001)
+    small = scaled(WORKLOADS["GPT-2 small"], 0.001)
     assert len(small) == 148
     assert size(small) < 400_000
 
@@ -87,12 +87,12 @@ def test_the_slope_is_that_of_a_line():
 
 def test_the_command(tmp_path):
     picture, figures = tmp_path / "ratios.png", tmp_path / "figures.json"
-    arguments = ["bench", "--workload", "50M", "--fraction", "1e-5", "--rounds", "3"]
+    arguments = ["bench", "--workload", "50M", "--scale", "1e-5", "--rounds", "3"]
     arguments += ["--only", "packed", "--only", "fused", "--markdown", "-"]
     run = CliRunner().invoke(app, [*arguments, "--plot", str(picture), "--json", str(figures)])
     assert run.exit_code == 0, run.output
     (made,) = json.loads(figures.read_text())["workloads"]
-    assert made["workload"] == "1 x 50M"
+    assert made["workload"] == "1 x 50M, scaled by 1e-05"
     rows = {line["subject"]: line for line in made["rows"]}
     assert rows.keys() == {"ours, packed", "torch fused"}
     assert made["fastest_peer"] == "torch fused"
@@ -100,7 +100,7 @@ def test_the_command(tmp_path):
     assert rows["ours, packed"]["state"] == 8 * 1024 / 500  # with the zeros at the end
     assert rows["ours, packed"]["compile_seconds"] > 0
     assert all(line["seconds"] > 0 for line in rows.values())
-    assert "**1 x 50M (1 tensors, 500 parameters)**" in run.stdout
+    assert "**1 x 50M, scaled by 1e-05 (1 tensors, 500 parameters)**" in run.stdout
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -127,7 +127,7 @@ def test_wrong_usage():
         (["--plot", "-"], "a picture needs a file"),
         (["--precision", "--plot", "x.png"], "leave --precision out"),
         (["--json", "no/such/folder/x"], "cannot write"),
-        (["--fraction", "2"], "fraction"),
+        (["--scale", "2000"], "scale"),
         (["--algorithm", "sgd"], "--algorithm sgd: unknown; there are adam, adamw, amsgrad"),
         (["--algorithm", "lion", "--precision"], "--algorithm is of steps: leave --precision out"),
         (["--algorithm", "lion", "--only", "torch fused"], "there are ['optax', 'ours'"),
@@ -151,7 +151,7 @@ def test_names_are_told_apart(row):
 def test_another_algorithm(monkeypatch):
     """The state tells whose step it is: one array for Lion, three for AMSGrad."""
     monkeypatch.setattr(measure._Copy, "_ELEMENTS", 1000)
-    small = ["--workload", "50M", "--fraction", "1e-6", "--rounds", "3", "--json", "-"]
+    small = ["--workload", "50M", "--scale", "1e-6", "--rounds", "3", "--json", "-"]
     for algorithm, title, expected in (
         ("lion", "1 x 50M, lion", {"optax, flatten": 4, "ours in torch, foreach": 4}),
         ("adopt", "1 x 50M, adopt", {"optax, flatten": 8}),  # optax has it without decay
@@ -161,7 +161,7 @@ def test_another_algorithm(monkeypatch):
         run = CliRunner().invoke(app, ["bench", "--algorithm", algorithm, *only, *small])
         assert run.exit_code == 0, run.output
         (made,) = json.loads(run.stdout)["workloads"]
-        assert made["workload"] == title
+        assert made["workload"] == f"{title}, scaled by 1e-06"
         assert {line["subject"]: line["state"] for line in made["rows"]} == expected
 
 

@@ -8,6 +8,7 @@ import itertools
 
 import pytest
 import torch
+from torch_cases import assert_same, pair, start, train
 
 import functional_adam_torch as ft
 
@@ -26,46 +27,7 @@ KINDS = [
 kinds = pytest.mark.parametrize(
     ("name", "options"), KINDS, ids=lambda x: x if isinstance(x, str) else "-".join(x) or "plain"
 )
-
-
-def _bits(a, b):
-    """How many elements differ; NaN equals NaN."""
-    if a.is_complex():
-        a, b = torch.view_as_real(a), torch.view_as_real(b)
-    return int(((a != b) & ~(a.isnan() & b.isnan())).sum())
-
-
-def _start(dtype, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    shapes = ((5, 7), (33,), (), (0,))
-    return [torch.randn(s, dtype=dtype, generator=generator).requires_grad_() for s in shapes]
-
-
-def _give_gradients(step, *sides):
-    generator = torch.Generator().manual_seed(1000 + step)
-    for i, row in enumerate(zip(*sides, strict=True)):
-        g = torch.randn(row[0].shape, dtype=row[0].dtype, generator=generator)
-        g = g * 10.0 ** (6 * float(torch.rand((), generator=generator)) - 4)
-        g = g * (torch.rand(g.shape, generator=generator) > 0.1)
-        for p in row:
-            # One parameter misses a gradient now and then: its own step stands still.
-            p.grad = None if i == 1 and step % 3 == 1 else g.clone()
-
-
-def _pair(name, dtype, theirs, ours, **options):
-    a, b = _start(dtype), _start(dtype)
-    return a, b, getattr(theirs, name)(a, **options), getattr(ours, name)(b, **options)
-
-
-def _assert_same(a, b, left, right):
-    for x, y in zip(a, b, strict=True):
-        assert _bits(x.detach(), y.detach()) == 0
-        assert list(left.state[x]) == list(right.state[y])
-        for key, value in left.state[x].items():
-            other = right.state[y][key]
-            assert (value.dtype, value.shape, value.device) == (
-                other.dtype, other.shape, other.device)  # fmt: skip
-            assert _bits(value, other) == 0, key
+SHAPES = ((5, 7), (33,), (), (0,))
 
 
 @kinds
@@ -76,16 +38,13 @@ def test_bit_for_bit(name, options):
         (False, True), (False, True), (0, 0.1), dtypes
     ):
         b = betas[(2 * foreach + maximize + len(str(dtype))) % 4]
-        a, ours, left, right = _pair(
-            name, dtype, torch.optim, ft, lr=1e-2, betas=b, eps=1e-6, weight_decay=decay,
+        left, right = pair(
+            name, dtype=dtype, shapes=SHAPES, betas=b, eps=1e-6, weight_decay=decay,
             maximize=maximize, foreach=foreach, **options,
         )  # fmt: skip
-        for step in range(15):
-            _give_gradients(step, a, ours)
-            left.step()
-            right.step()
-        _assert_same(a, ours, left, right)
-        moved = (a[0].detach() - _start(dtype)[0].detach()).abs().max()
+        train(range(15), left, right)
+        assert_same(left, right)
+        moved = (left[0][0].detach() - start(dtype)[0].detach()).abs().max()
         assert moved > 0
 
 
@@ -93,7 +52,7 @@ def test_bit_for_bit(name, options):
 @pytest.mark.parametrize("foreach", [False, True])
 def test_a_thousand_steps_with_hand_over(name, options, foreach):
     """At half way each side loads the other's checkpoint and goes on."""
-    a, b, left, right = _pair(name, torch.float32, torch.optim, ft, foreach=foreach, **options)
+    (a, left), (b, right) = pair(name, shapes=SHAPES, foreach=foreach, **options)
     for step in range(1000):
         if step == 500:
             buffers = io.BytesIO(), io.BytesIO()
@@ -106,17 +65,15 @@ def test_a_thousand_steps_with_hand_over(name, options, foreach):
             )
             left.load_state_dict(torch.load(buffers[1], weights_only=True))
             right.load_state_dict(torch.load(buffers[0], weights_only=True))
-        _give_gradients(step, a, b)
-        left.step()
-        right.step()
-    _assert_same(a, b, left, right)
+        train([step], (a, left), (b, right))
+    assert_same((a, left), (b, right))
 
 
 @kinds
 def test_it_is_a_torch_optimizer(name, options):
     ours, theirs = getattr(ft, name), getattr(torch.optim, name)
     assert issubclass(ours, theirs)
-    p = _start(torch.float32)
+    p = start()
     optimizer = ours([{"params": p[:2]}, {"params": p[2:], "lr": 5e-3}], lr=1e-2, **options)
     reference = theirs([{"params": p[:2]}, {"params": p[2:], "lr": 5e-3}], lr=1e-2, **options)
     assert [list(g) for g in optimizer.param_groups] == [list(g) for g in reference.param_groups]
@@ -146,14 +103,11 @@ def test_it_is_a_torch_optimizer(name, options):
 @kinds
 def test_a_tensor_rate(name, options):
     rate = torch.tensor(1e-2)
-    a, b, left, right = _pair(name, torch.float32, torch.optim, ft, lr=rate, weight_decay=0.1,
-                              foreach=False, **options)  # fmt: skip
+    left, right = pair(name, shapes=SHAPES, lr=rate, weight_decay=0.1, foreach=False, **options)
     for step in range(5):
         rate.mul_(0.9)
-        _give_gradients(step, a, b)
-        left.step()
-        right.step()
-    _assert_same(a, b, left, right)
+        train([step], left, right)
+    assert_same(left, right)
 
 
 def test_errors_say_what_to_do():

@@ -10,13 +10,10 @@ import weakref
 import pytest
 import torch
 from torch._dynamo.utils import counters
+from torch_cases import DEVICE, SHAPES, assert_near, give, pair, start, train
 
 import functional_adam_torch as ft
 from functional_adam_torch import _engines
-
-# Difference after 50 steps over the largest element, in units of the dtype's eps, for parameters
-# and state: what contraction and a correctly rounded root leave. Holds for all elements.
-BOUND = 16
 
 KINDS = [
     ("Adam", {"weight_decay": 0.1}),
@@ -30,76 +27,35 @@ kinds = pytest.mark.parametrize(
     ("name", "options"), KINDS, ids=["adam", "amsgrad", "adamw", "nadam", "radam", "adamax"]
 )
 FUSED = ("Adam", "AdamW")
-SHAPES = ((5, 7), (33,), (), (0,), (150, 130), (64,), (1,))
-
-
-def _start(dtype=torch.float32, shapes=SHAPES):
-    generator = torch.Generator().manual_seed(0)
-    return [torch.randn(s, dtype=dtype, generator=generator).requires_grad_() for s in shapes]
-
-
-def _give(step, *sides, missing=True):
-    generator = torch.Generator().manual_seed(1000 + step)
-    for i, row in enumerate(zip(*sides, strict=True)):
-        g = torch.randn(row[0].shape, dtype=row[0].dtype, generator=generator)
-        g = g * 10.0 ** (6 * float(torch.rand((), generator=generator)) - 4)
-        g = g * (torch.rand(g.shape, generator=generator) > 0.1)
-        for p in row:
-            p.grad = None if missing and i == 1 and step % 3 == 1 else g.clone()
-
-
-def _train(steps, *runs, missing=True):
-    for step in steps:
-        _give(step, *(params for params, _ in runs), missing=missing)
-        for _, optimizer in runs:
-            optimizer.step()
-
-
-def _pair(name, engine, dtype=torch.float32, shapes=SHAPES, torch_options=None, **options):
-    a, b = _start(dtype, shapes), _start(dtype, shapes)
-    theirs = getattr(torch.optim, name)(a, lr=1e-2, **options, **(torch_options or {}))
-    return (a, theirs), (b, getattr(ft, name)(b, lr=1e-2, engine=engine, **options))
-
-
-def _assert_near(left, right, bound=BOUND):
-    for x, y in zip(left[0], right[0], strict=True):
-        state, other = left[1].state[x], right[1].state[y]
-        assert list(state) == list(other)
-        for a, b in [(x.detach(), y.detach()), *zip(state.values(), other.values(), strict=True)]:
-            assert (a.dtype, a.shape, a.stride()) == (b.dtype, b.shape, b.stride())
-            if a.numel():
-                assert a.isfinite().all()
-                unit = torch.finfo(a.dtype).eps * a.abs().max()
-                assert (a - b).abs().max() <= bound * unit
 
 
 @pytest.mark.parametrize("engine", ["compile", "flat", "jax"])
 @kinds
 def test_as_near_to_torch_as_its_fused_kernel(name, options, engine):
     reference = {"fused": True} if name in FUSED else {}
-    left, right = _pair(name, engine, torch_options=reference, **options)
+    left, right = pair(name, engine, torch_options=reference, **options)
     # JAX compiles each shape by itself.
     steps = range(50)
-    _train(steps, left, right)
-    _assert_near(left, right)
-    assert (right[0][0] - _start()[0]).abs().max() > 0.01
+    train(steps, left, right)
+    assert_near(left, right)
+    assert (right[0][0] - start()[0]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("engine", ["compile", "flat", "jax"])
 def test_half_precision_in_float32_inside(engine):
     """eps = 1e-8 is zero in float16, and torch's loop divides by it."""
     for dtype in (torch.bfloat16, torch.float16):
-        left, right = _pair("AdamW", engine, dtype, ((9, 5), (33,)), {"fused": True})
-        _train(range(20), left, right)
-        _assert_near(left, right, bound=1)
+        left, right = pair("AdamW", engine, dtype, ((9, 5), (33,)), {"fused": True})
+        train(range(20), left, right)
+        assert_near(left, right, bound=1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64])
 @kinds
 def test_the_default_is_torch_s_bit_for_bit(name, options, dtype):
     shapes = (*((n,) for n in range(1, 40)), *SHAPES, (3, 4), (2, 4))
-    left, right = _pair(name, "auto", dtype, shapes, **options)
-    _train(range(12), left, right)
+    left, right = pair(name, "auto", dtype, shapes, **options)
+    train(range(12), left, right)
     _assert_equal(left, right)
 
 
@@ -113,21 +69,21 @@ def _assert_equal(left, right):
 @pytest.mark.parametrize("name", FUSED)
 @pytest.mark.parametrize("amsgrad", [False, True])
 def test_torch_s_fused_kernel(name, amsgrad):
-    left, right = _pair(name, "auto", amsgrad=amsgrad, fused=True, maximize=True)
-    _train(range(10), left, right)
-    _assert_near(left, right, bound=0)
+    left, right = pair(name, "auto", amsgrad=amsgrad, fused=True, maximize=True)
+    train(range(10), left, right)
+    assert_near(left, right, bound=0)
 
 
 @pytest.mark.parametrize("engine", ["compile", "flat"])
 def test_one_graph_serves_all_values(engine):
-    p = _start()
+    p = start()
     optimizer = ft.AdamW(p, lr=1e-2, engine=engine)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
-    _give(0, p)
+    give(0, p)
     optimizer.step()
     before = counters["stats"]["unique_graphs"]
     for step in range(1, 50):
-        _give(step, p)
+        give(step, p)
         group = optimizer.param_groups[0]
         group["betas"] = (0.9 - 0.001 * step, 0.99 + 1e-5 * step)
         group["weight_decay"] = group["eps"] = 1e-3 / step
@@ -143,18 +99,18 @@ def test_a_failing_compiler_is_reported_once(engine, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", fails)
     reference = {"foreach": engine == "compile"}
-    left, right = _pair("Adam", engine, torch_options=reference, maximize=True, eps=1e-7)
+    left, right = pair("Adam", engine, torch_options=reference, maximize=True, eps=1e-7)
     with pytest.warns(RuntimeWarning, match=r"not be compiled.*RuntimeError: no compiler: g\+\+$"):
-        _train(range(1), left, right)
-    _train(range(1, 5), left, right)
-    _assert_near(left, right, bound=0)
+        train(range(1), left, right)
+    train(range(1, 5), left, right)
+    assert_near(left, right, bound=0)
 
 
 @pytest.mark.parametrize("engine", _engines.ENGINES)
 def test_state_moves_between_engines_and_torch(engine):
     """Checkpoints go both ways; copies, pickles and other engines go on from the same state."""
-    left, right = _pair("AdamW", engine)
-    _train(range(6), left, right)
+    left, right = pair("AdamW", engine)
+    train(range(6), left, right)
     assert [list(g) for g in right[1].param_groups] == [list(g) for g in left[1].param_groups]
     saved = right[1].state_dict()
     for state in saved["state"].values():
@@ -169,19 +125,19 @@ def test_state_moves_between_engines_and_torch(engine):
     right[1].load_state_dict(copy.deepcopy(saved))
     for run in (right, *clones):
         run[1].engine = "single"
-    _train(range(6, 9), (b, reference), right, *clones)
+    train(range(6, 9), (b, reference), right, *clones)
     for run in (right, *clones):
-        _assert_near((b, reference), run, bound=0)
+        assert_near((b, reference), run, bound=0)
     for other in _engines.ENGINES:
         right[1].engine = other
-        _train(range(9, 12), (b, reference), right)
-        _assert_near((b, reference), right)
+        train(range(9, 12), (b, reference), right)
+        assert_near((b, reference), right)
 
 
 @pytest.mark.parametrize("engine", ["auto", "flat", "compile"])
 def test_what_the_user_does_is_not_lost(engine):
     """Data, gradients and state replaced or edited, also by tensors of the same shapes."""
-    left, right = _pair("AdamW", engine, shapes=((4, 6), (33,), (7,), (12,)))
+    left, right = pair("AdamW", engine, shapes=((4, 6), (33,), (7,), (12,)))
 
     def disturb(step, params, optimizer):
         with torch.no_grad():
@@ -211,18 +167,18 @@ def test_what_the_user_does_is_not_lost(engine):
     for step in range(14):
         for run in (left, right):
             disturb(step, *run)
-        _train(range(step, step + 1), left, right)
+        train(range(step, step + 1), left, right)
     for (x, state), (y, other) in zip(left[1].state.items(), right[1].state.items(), strict=True):
         torch.testing.assert_close(x, y, rtol=2e-5, atol=1e-6)
         torch.testing.assert_close(state, other, rtol=2e-5, atol=1e-6)
 
 
 def test_flat_takes_gradients_that_stay():
-    p = _start(shapes=((3, 5), (64,)))
+    p = start(shapes=((3, 5), (64,)))
     optimizer = ft.Adam(p, engine="flat")
     kept = []
     for step in range(4):
-        _give(step, p, missing=False)
+        give(step, p, missing=False)
         kept.append([x.grad for x in p])
         copies = [x.grad.clone() for x in p]
         optimizer.step()
@@ -242,9 +198,9 @@ def test_flat_takes_gradients_that_stay():
 
 
 def test_memory_is_not_kept_for_gradients():
-    p = _start(shapes=((3, 5), (64,)))
+    p = start(shapes=((3, 5), (64,)))
     optimizer = ft.Adam(p, engine="flat")
-    _give(0, p)
+    give(0, p)
     gone = weakref.ref(p[0].grad)
     optimizer.step()
     optimizer.zero_grad()
@@ -277,7 +233,7 @@ def test_layouts(engine):
     a, b = start(), start()
     runs = (a, torch.optim.AdamW(a)), (b, ft.AdamW(b, engine=engine))
     for step in range(6):
-        _give(step, a, b)
+        give(step, a, b)
         for params, _ in runs:
             params[-1].grad = params[-1].grad.t().contiguous().t()
         versions = [p._version for p in b]
@@ -301,16 +257,18 @@ def test_layouts(engine):
 )
 def test_grad_scaler(name, options):
     """Scaled losses, and steps left out where a gradient is infinite, inside the fused path too."""
-    a, b = _start(), _start()
+    a, b = start(), start()
     theirs = {"fused": True} if name in FUSED else {}
     decay = {"weight_decay": 0.1}
     runs = [
         (a, getattr(torch.optim, name)(a, lr=1e-2, **decay, **theirs)),
         (b, getattr(ft, name)(b, lr=1e-2, **decay, **options)),
     ]
-    scalers = [torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=3) for _ in runs]
+    scalers = [
+        torch.amp.GradScaler(DEVICE.type, init_scale=1024.0, growth_interval=3) for _ in runs
+    ]
     for step in range(12):
-        _give(step, a, b)
+        give(step, a, b)
         for (params, optimizer), scaler in zip(runs, scalers, strict=True):
             scaler.scale(torch.ones(()))
             for p in params:
@@ -321,7 +279,7 @@ def test_grad_scaler(name, options):
             scaler.step(optimizer)
             scaler.update()
     assert scalers[0].state_dict() == scalers[1].state_dict()
-    _assert_near(*runs)
+    assert_near(*runs)
     assert int(runs[1][1].state[b[0]]["step"]) == 10
 
 
@@ -399,12 +357,12 @@ def test_jax_says_what_it_cannot_step():
 
 def test_the_whole_step_compiled():
     """torch.compile of `step`: one program, the numbers of the loop within contraction."""
-    left, right = _pair("NAdam", "auto", shapes=((5, 7), (33,)), weight_decay=0.1)
+    left, right = pair("NAdam", "auto", shapes=((5, 7), (33,)), weight_decay=0.1)
     compiled = torch.compile(right[1].step)
     for step in range(4):
-        _give(step, left[0], right[0], missing=False)
+        give(step, left[0], right[0], missing=False)
         left[1].step()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the compiler's own making
             compiled()
-    _assert_near(left, right, bound=64)
+    assert_near(left, right, bound=64)

@@ -22,8 +22,8 @@ def bench(
         list[str] | None, typer.Option(help="Rows whose name contains this; repeatable.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Timed steps of each, in turn.")] = 15,
-    fraction: Annotated[
-        float, typer.Option(min=1e-6, max=1, help="Share of the large tensors that is stepped.")
+    scale: Annotated[
+        float, typer.Option(min=1e-6, max=1000, help="Factor on the sizes of the large tensors.")
     ] = 1.0,
     growth: Annotated[
         bool, typer.Option(help="Also how cost grows with tensors and parameters.")
@@ -67,7 +67,7 @@ def bench(
                 fail("--algorithm is of steps: leave --precision out")
             _precision(parameters, rounds, seeds, steps, only or [], json, markdown, plot)
             return
-        settings = dict(workload=workload, only=only, rounds=rounds, fraction=fraction)
+        settings = dict(workload=workload, only=only, rounds=rounds, scale=scale)
         _steps(algorithm, settings, growth, json, markdown, plot)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
@@ -93,7 +93,7 @@ def _steps(
     from ._bench.growth import LEAVES, PARAMETERS, grow
     from ._bench.measure import table
     from ._bench.subjects import subjects_of, titled, yardstick_of
-    from ._bench.workloads import WORKLOADS, shrunk
+    from ._bench.workloads import WORKLOADS, scaled
 
     def done(line: str) -> None:
         typer.echo(line, err=True)
@@ -103,7 +103,8 @@ def _steps(
     names = _chosen("--workload", settings["workload"], list(WORKLOADS))
     rows = _chosen("--only", settings["only"], [subject.name for subject in every])
     subjects = [subject for subject in every if subject.name in rows]
-    rounds, fraction = settings["rounds"], settings["fraction"]
+    rounds, scale = settings["rounds"], settings["scale"]
+    suffix = "" if scale == 1 else f", scaled by {scale:g}"
     tables, growths = [], []
 
     def save() -> None:
@@ -111,8 +112,9 @@ def _steps(
         write(markdown, lambda: report.as_markdown(tables, growths))
 
     for name in names:
-        shapes = shrunk(WORKLOADS[name], fraction)
-        tables.append(table(titled(name, row), shapes, subjects, yardstick, rounds, done))
+        shapes = scaled(WORKLOADS[name], scale)
+        title = titled(name, row) + suffix
+        tables.append(table(title, shapes, subjects, yardstick, rounds, done))
         if STDOUT not in (json, markdown):
             save()  # an interruption loses one workload, not all
     for what, counts in (("tensors", LEAVES), ("parameters", PARAMETERS)) if growth else ():

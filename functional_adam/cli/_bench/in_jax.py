@@ -8,7 +8,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 import functional_adam as fa
@@ -35,10 +34,11 @@ class InJax:
         dtype: Any = jnp.float32,
         packed: bool = False,
     ):
-        tx, rng = make(), np.random.default_rng(0)
+        tx, key = make(), jax.random.key(0)
         params: Any = [jnp.ones(shape, dtype) for shape in shapes]
         gradients: Any = [
-            jnp.asarray(rng.standard_normal(shape, np.float32), dtype) for shape in shapes
+            jax.random.normal(jax.random.fold_in(key, i), shape, dtype)
+            for i, shape in enumerate(shapes)
         ]
         if packed:
             params, unpack = fa.pack(params)

@@ -22,10 +22,10 @@ class InTorch:
             torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         )
         self._device = device or torch.device("cpu")
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator(self._device).manual_seed(0)
         params = [torch.ones(shape, device=self._device, requires_grad=True) for shape in shapes]
         for p in params:
-            p.grad = torch.randn(p.shape, generator=generator).to(self._device)
+            p.grad = torch.randn(p.shape, generator=generator, device=self._device)
         self._gradients = [p.grad for p in params]
         self._optimizer = make(params)
         self._params = params

@@ -46,12 +46,12 @@ WORKLOADS: Mapping[str, Shapes] = {
 """Name -> shapes. None but the small ones has a size that is a power of two."""
 
 
-def shrunk(shapes: Shapes, fraction: float) -> Shapes:
-    """The same number of tensors, their first axes shortened by this factor, at least to 1."""
-    if fraction == 1:
+def scaled(shapes: Shapes, factor: float) -> Shapes:
+    """The same number of tensors, the first axes of the large ones times this, at least 1."""
+    if factor == 1:
         return shapes
     return tuple(
-        (max(1, round(shape[0] * fraction)), *shape[1:]) if math.prod(shape) > 4096 else shape
+        (max(1, round(shape[0] * factor)), *shape[1:]) if math.prod(shape) > 4096 else shape
         for shape in shapes
     )
 
