@@ -7,11 +7,17 @@ import os
 import torch
 
 import functional_adam_torch as ft
+from functional_adam_torch import _engines
 
 DEVICE = torch.device(os.environ.get("FUNCTIONAL_ADAM_DEVICE", "cpu"))
 # Difference after 50 steps over the largest element, in units of the dtype's eps, for parameters
 # and state: what contraction and a correctly rounded root leave. Holds for all elements.
 BOUND = 16
+# XLA's engine steps tensors on the CPU.
+ENGINES = tuple(x for x in _engines.ENGINES if x != "jax" or DEVICE.type == "cpu")
+COMPILED = tuple(x for x in ("compile", "flat", "jax") if x in ENGINES)
+# torch's fused kernel on a GPU has bias corrections in float32, farther from the exact ones.
+FUSED = ("Adam", "AdamW") if DEVICE.type == "cpu" else ()
 SHAPES = ((5, 7), (33,), (), (0,), (150, 130), (64,), (1,))
 
 
@@ -82,4 +88,5 @@ def assert_near(left, right, bound=BOUND):
             if a.numel():
                 assert a.isfinite().all()
                 unit = torch.finfo(a.dtype).eps * a.abs().max()
-                assert (a - b).abs().max() <= bound * unit
+                off = float((a - b.to(a.device)).abs().max() / unit) if unit else float(b.any())
+                assert off <= bound

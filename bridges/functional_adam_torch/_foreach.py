@@ -1,7 +1,8 @@
 """The primitives of the rules for lists of torch tensors, in place where the name ends in "_".
 
 Each is the call that torch's foreach optimizers make. A scalar argument is a number for all
-tensors or a list with one for each.
+tensors or a list with one for each; what torch divides by is always a list, since on a GPU a
+division by one number is rounded otherwise.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def mul_(a, s):
 
 def div_(a, s):
     """``a / s``."""
-    torch._foreach_div_(a, s)
+    torch._foreach_div_(a, _each(s, a))
     return a
 
 
@@ -132,7 +133,7 @@ def add_rectified_(a, m, denominator, k):
         step * (not rectified)
         for rectified, step in zip(*(_each(x, a) for x in (k.rectified, k.neg_plain)), strict=True)
     ]
-    torch._foreach_div_(denominator, k.neg_rectified)
+    torch._foreach_div_(denominator, _each(k.neg_rectified, a))
     torch._foreach_reciprocal_(denominator)
     torch._foreach_add_(denominator, plain)
     torch._foreach_addcmul_(a, m, denominator)

@@ -60,7 +60,7 @@ def step(
         The columns but the first; those that `ops` stepped in place are the same tensors.
     """
     g, p, *rest = columns
-    low = rest.pop(0) if form.extra else None
+    low, rest = (rest[0], rest[1:]) if form.extra else (None, rest)
     codes, fields = _grouped(form, rest), formula.algorithm.rule.moments
     weight = p.to(form.wide) if form.extra is None else join(p, low, _words)
     moments = [

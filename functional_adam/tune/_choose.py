@@ -1,7 +1,9 @@
 """Which execution is fastest here: by measuring a few steps, never by belief.
 
 On a CPU, lanes of a dense network gain from being vmapped and convolutions lose by it; programs
-beside each other gain always. A vmapped lane too many costs as much as one that is needed.
+beside each other gain always. A vmapped lane too many costs as much as one that is needed. On an
+accelerator few small lanes take as long as one, and compiling takes longer than such trainings: it
+starts wide.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -31,8 +33,9 @@ _SHARE = 0.5  # of the memory that is free
 def choose_execution(task: Any, trials: Sequence[Trial], *, total: int | None = None) -> Execution:
     """Measure one chunk of each promising execution and return the fastest.
 
-    Starts with one lane in each worker and goes to more lanes while that pays; stops where
-    compiling another program would take longer than it could save. Results depend on the execution
+    Starts with one lane in each worker on a CPU, with 64 lanes on an accelerator, and goes to more
+    lanes while that pays; stops where compiling another program would take longer than it could
+    save. Results depend on the execution
     in the last bits, so the first choice for a task and a group is kept: in the task, and beside
     the compiled programs for the next start.
 
@@ -63,7 +66,10 @@ def _measured(task: Any, trials: list[Trial], total: int) -> Execution:
     group = group_of(trials[0].config)
     steps = total * sum(t.steps for t in trials) / len(trials)
     best, best_time, compiled = Execution(), math.inf, 0.0
-    for family in _families(-(-len(trials) // jax.process_count())):
+    families, narrower = _families(-(-len(trials) // jax.process_count()))
+    for family in families + narrower:
+        if best_time < math.inf and family in narrower:
+            break
         for execution in family:
             if best_time < math.inf:
                 # What is left to gain, against another compilation.
@@ -77,7 +83,8 @@ def _measured(task: Any, trials: list[Trial], total: int) -> Execution:
                 made.compile(trials[0])
                 one = _time(made, execution, trials)
             except jax.errors.JaxRuntimeError as error:
-                if best_time == math.inf or "RESOURCE_EXHAUSTED" not in str(error):
+                is_last = best_time == math.inf and family == (families + narrower)[-1]
+                if is_last or "RESOURCE_EXHAUSTED" not in str(error):
                     raise
                 break
             compiled = made.compile_seconds
@@ -90,15 +97,21 @@ def _measured(task: Any, trials: list[Trial], total: int) -> Execution:
     return best
 
 
-def _families(n: int) -> Iterator[list[Execution]]:
-    """Executions to try, each family from one lane upwards, no wider than `n` trials can fill."""
+def _families(n: int) -> tuple[list[list[Execution]], list[list[Execution]]]:
+    """Executions to try, no wider than `n` trials can fill; and others where none of them fits.
+
+    In a family, each has more lanes than the one before.
+    """
     devices, cores = min(jax.local_device_count(), n), min(_cores(), n)
     if jax.default_backend() == "cpu":
-        yield [Execution(w, 1, cores) for w in (1, 4, 16) if w == 1 or w * cores <= n]
-        widths = (1, 4, 16) if devices > 1 else ()
-    else:
-        widths = (1, 4, 16, 64, 256, 1024)
-    yield [Execution(w, devices) for w in widths if w == 1 or w * devices <= n]
+        shapes = [(1, cores), (devices, 1)] if devices > 1 else [(1, cores)]
+        return [
+            [Execution(w, d, c) for w in (1, 4, 16) if w == 1 or w * d * c <= n] for d, c in shapes
+        ], []
+    most = n // devices
+    widths = sorted({min(w, most) for w in (64, 256, 1024)})
+    narrower = [[Execution(w, devices)] for w in (16, 4, 1) if w < widths[0]]
+    return [[Execution(w, devices) for w in widths]], narrower
 
 
 def _cores() -> int:
