@@ -112,7 +112,8 @@ def test_a_failing_compiler_is_reported_once(engine, monkeypatch):
     with pytest.warns(RuntimeWarning, match=r"not be compiled.*RuntimeError: no compiler: g\+\+$"):
         train(range(1), left, right)
     train(range(1, 5), left, right)
-    assert_near(left, right, bound=0)
+    # On a GPU torch's lists of tensors are rounded otherwise than tensors by themselves.
+    assert_near(left, right, bound=0 if DEVICE.type == "cpu" else 1)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -270,7 +271,8 @@ def test_layouts(engine):
 def test_grad_scaler(name, options):
     """Scaled losses, and steps left out where a gradient is infinite, inside the fused path too."""
     a, b = start(), start()
-    theirs = {"fused": True} if name in FUSED else {}
+    fused = name in FUSED or (name == "AdamW" and "fused" in options)
+    theirs = {"fused": True} if fused else {}
     decay = {"weight_decay": 0.1}
     runs = [
         (a, getattr(torch.optim, name)(a, lr=1e-2, **decay, **theirs)),
