@@ -26,7 +26,7 @@ from functional_adam._two_float import one_minus_exp, rate, two_float
 HOST, THERE = jax.devices("cpu")[0], jax.devices()[0]
 # What another program may contract, in a step from the same state: of the largest element of a
 # leaf (of a sum, the parts may be larger than what is left of them), and in the median of its own.
-ULPS = 2
+ULPS, MEDIAN = 4, 2
 SMALLEST = np.finfo(np.float32).tiny
 accelerated = pytest.mark.skipif(DEVICE.type == "cpu", reason="torch captures no steps on a CPU")
 
@@ -85,7 +85,7 @@ def test_a_step_in_jax_is_the_cpu_s(name):
                 continue
             off = np.abs(a.astype(np.float64) - b)
             assert off.max() <= ULPS * np.spacing(np.abs(a).max()), t
-            assert np.median(off / np.spacing(np.maximum(np.abs(a), SMALLEST))) <= 1, t
+            assert np.median(off / np.spacing(np.maximum(np.abs(a), SMALLEST))) <= MEDIAN, t
         params, state = here
 
 
