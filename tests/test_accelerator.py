@@ -1,6 +1,6 @@
 """On a GPU: the numbers of the CPU, and torch's own. Without one, what is left to compare.
 
-Not run by `make test` on more than the CPU; CONTRIBUTING.md says how.
+`make test` runs it on the CPU; CONTRIBUTING.md says how to run it on a GPU.
 """
 
 from __future__ import annotations

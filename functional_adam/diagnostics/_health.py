@@ -102,7 +102,7 @@ def health(
 
     Raises:
         ValueError: there is no state of Adam, it is one of an algorithm whose figures are not
-            defined (AdaBelief, Lion, ADOPT, AdEMAMix), trees or shapes do not match, two states
+            defined (AdaBelief, Lion, ADOPT, AdEMAMix, LaProp), trees or shapes do not match, two states
             hold one parameter, or an argument is out of range.
     """
     check_every(every)
