@@ -28,6 +28,7 @@ HOST, THERE = jax.devices("cpu")[0], jax.devices()[0]
 # leaf (of a sum, the parts may be larger than what is left of them), and in the median of its own.
 ULPS, MEDIAN = 4, 2
 SMALLEST = np.finfo(np.float32).tiny
+SHAPES = {"matrix": (48, 96), "vector": (33,), "scalar": ()}  # of the tests in JAX
 accelerated = pytest.mark.skipif(DEVICE.type == "cpu", reason="torch captures no steps on a CPU")
 
 
@@ -44,12 +45,19 @@ def _jax_gradients(step):
     }
 
 
-SHAPES = {"matrix": (48, 96), "vector": (33,), "scalar": ()}
-
-
 def _bits_of(x):
     x = np.asarray(x)
     return x.view({1: np.uint8, 2: np.uint16, 4: np.uint32}[x.itemsize])
+
+
+def _on_host(tensors):
+    return [p.detach().cpu().clone().requires_grad_() for p in tensors]
+
+
+def _give_both(step, here, there):
+    give(step, there, missing=False)
+    for p, q in zip(here, there, strict=True):
+        p.grad = q.grad.cpu()
 
 
 def _both(function, *arguments):
@@ -245,12 +253,10 @@ def test_stored_in_few_bits(engine, options):
     """The steps of the CPU, rounded by the same bits: nearly all stored numbers are the same."""
     shapes = ((32, 256), (7,), (8192,))
     there = start(torch.bfloat16, shapes)
-    here = [p.detach().cpu().clone().requires_grad_() for p in there]
+    here = _on_host(there)
     runs = [(p, ft.AdamW(p, lr=1e-2, engine=engine, **options)) for p in (here, there)]
     for step in range(8):
-        give(step, there, missing=False)
-        for p, q in zip(here, there, strict=True):
-            p.grad = q.grad.cpu()
+        _give_both(step, here, there)
         for _, optimizer in runs:
             optimizer.step()
     unit = 2.0 ** -(options["master_bits"] - 9)
@@ -271,16 +277,14 @@ def test_stored_in_few_bits(engine, options):
 def test_an_optax_transformation_steps_tensors_there(dtype):
     """In JAX on the device of the tensors, without a copy to the host: the CPU's numbers."""
     there = start(dtype, ((4, 6), (33,), ()))
-    here = [p.detach().cpu().clone().requires_grad_() for p in there]
+    here = _on_host(there)
 
     def make(learning_rate):
         return fa.with_master(fa.adamw(learning_rate), bits=32)
 
     runs = [ft.OptaxOptimizer(p, make, lr=1e-2) for p in (here, there)]
     for step in range(8):
-        give(step, there, missing=False)
-        for p, q in zip(here, there, strict=True):
-            p.grad = q.grad.cpu()
+        _give_both(step, here, there)
         for optimizer in runs:
             optimizer.step()
     leaves = jax.tree.leaves(runs[1].to_jax()[1])
@@ -316,17 +320,13 @@ def test_health_is_the_cpu_s():
     from functional_adam.diagnostics import flatten
 
     there = start(torch.bfloat16, ((48, 96), (64,)))
-    here = [p.detach().cpu().clone().requires_grad_() for p in there]
-    found = []
-    for params in (here, there):
-        optimizer = ft.AdamW(params, moments="int8")
-        for step in range(3):
-            give(step, there, missing=False)
-            for p, q in zip(params, there, strict=True):
-                p.grad = q.grad.to(p.device)
-            if step < 2:
-                optimizer.step()
-        found.append(flatten(ft.health(optimizer, every=1)))
+    here = _on_host(there)
+    optimizers = [ft.AdamW(params, moments="int8") for params in (here, there)]
+    for step in range(3):
+        _give_both(step, here, there)
+        for optimizer in optimizers if step < 2 else ():
+            optimizer.step()
+    found = [flatten(ft.health(optimizer, every=1)) for optimizer in optimizers]
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():
         assert found[1][name] == pytest.approx(value, rel=2e-2, abs=2e-3), name

@@ -81,6 +81,15 @@ def test_what_is_missing_or_fails_is_skipped_by_name():
     }
 
 
+def test_a_failing_yardstick_is_said_of_each():
+    def fails(shapes):
+        raise RuntimeError("out of memory")
+
+    fine = next(subject for subject in subjects_of(ADAM) if subject.name == "ours")
+    found = table("w", ((2,), (3,)), (fine,), Subject("optax", fails), 3, lambda line: None)
+    assert found.skipped == {"ours": "RuntimeError: out of memory"}
+
+
 def test_the_slope_is_that_of_a_line():
     assert growth._each((10, 100, 1000), (5.2, 7.0, 25.0)) == pytest.approx(0.02)
 

@@ -11,7 +11,15 @@ import tune_worker
 from processes import free_port, reports
 from tune_tasks import STEPS, by_torch, tiny, trials
 
-from functional_adam.tune import Execution, Paused, StopRule, held_out, population, traces
+from functional_adam.tune import (
+    Execution,
+    Paused,
+    StopRule,
+    _choose,
+    held_out,
+    population,
+    traces,
+)
 from functional_adam.tune._program import program
 
 LANES = Execution(lanes=4)
@@ -202,3 +210,46 @@ def test_two_hosts_share_the_trials(trained, tmp_path):
     for (rate, curve), known in zip(first, trained, strict=True):
         assert rate == known.trial.config["learning_rate"]
         np.testing.assert_allclose(curve, known.curve, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n", "fits", "tried", "chosen"),
+    [
+        (300, 1024, [64, 256, 300], 300),  # 300 is as wide as the trials are
+        (40, 1024, [40], 40),
+        (300, 100, [64, 256], 64),
+        (300, 9, [64, 16, 4], 4),
+        (3, 1, [3, 1], 1),
+    ],
+)
+def test_an_accelerator_starts_wide(n, fits, tried, chosen, monkeypatch):
+    """More lanes are faster until they do not fit; what does not is followed by fewer."""
+    seen = []
+
+    class Made:
+        bytes_per_lane = compile_seconds = 0
+
+        def __init__(self, lanes):
+            self.lanes = lanes
+
+        def compile(self, trial):
+            seen.append(self.lanes)
+            if self.lanes > fits:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
+    monkeypatch.setattr(_choose, "program", lambda task, group, execution: Made(execution.lanes))
+    monkeypatch.setattr(_choose, "_time", lambda made, execution, trials: 1 / execution.lanes)
+    assert _choose._measured(None, trials(n), n) == Execution(chosen)
+    assert seen == tried
+
+
+def test_what_fits_nowhere_is_said(monkeypatch):
+    def fails(program, trial):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(_choose.Program, "compile", fails)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        _choose._measured(tiny(), trials(3), 3)

@@ -60,7 +60,7 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
         TypeError: another optimizer; a sharded parameter or a sparse gradient.
         ValueError: no parameter has a gradient, a parameter has no name in names, the state is of
             another algorithm, every is out of range, or the figures are not defined for the
-            optimizer (AdaBelief, Lion, ADOPT, AdEMAMix, LaProp).
+            optimizer (its rule has no `eps_cut`, as Lion's).
 
     Examples:
         >>> p = torch.nn.Parameter(torch.ones(4))

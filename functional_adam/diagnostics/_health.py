@@ -102,8 +102,8 @@ def health(
 
     Raises:
         ValueError: there is no state of Adam, it is one of an algorithm whose figures are not
-            defined (AdaBelief, Lion, ADOPT, AdEMAMix, LaProp), trees or shapes do not match, two
-            states hold one parameter, or an argument is out of range.
+            defined (its rule has no `eps_cut`, as Lion's), trees or shapes do not match, two states
+            hold one parameter, or an argument is out of range.
     """
     check_every(every)
     paths, treedef = jax.tree_util.tree_flatten_with_path(params)

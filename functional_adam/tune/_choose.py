@@ -35,9 +35,8 @@ def choose_execution(task: Any, trials: Sequence[Trial], *, total: int | None = 
 
     Starts with one lane in each worker on a CPU, with 64 lanes on an accelerator, and goes to more
     lanes while that pays; stops where compiling another program would take longer than it could
-    save. Results depend on the execution
-    in the last bits, so the first choice for a task and a group is kept: in the task, and beside
-    the compiled programs for the next start.
+    save. Results depend on the execution in the last bits, so the first choice for a task and a
+    group is kept: in the task, and beside the compiled programs for the next start.
 
     Args:
         task: to train.
@@ -65,7 +64,7 @@ def choose_execution(task: Any, trials: Sequence[Trial], *, total: int | None = 
 def _measured(task: Any, trials: list[Trial], total: int) -> Execution:
     group = group_of(trials[0].config)
     steps = total * sum(t.steps for t in trials) / len(trials)
-    best, best_time, compiled = Execution(), math.inf, 0.0
+    best, best_time, compiled, too_large = Execution(), math.inf, 0.0, None
     families, narrower = _families(-(-len(trials) // jax.process_count()))
     for family in families + narrower:
         if best_time < math.inf and family in narrower:
@@ -83,9 +82,9 @@ def _measured(task: Any, trials: list[Trial], total: int) -> Execution:
                 made.compile(trials[0])
                 one = _time(made, execution, trials)
             except jax.errors.JaxRuntimeError as error:
-                is_last = best_time == math.inf and family == (families + narrower)[-1]
-                if is_last or "RESOURCE_EXHAUSTED" not in str(error):
+                if "RESOURCE_EXHAUSTED" not in str(error):
                     raise
+                too_large = error
                 break
             compiled = made.compile_seconds
             # Idle lanes are computed too.
@@ -94,6 +93,8 @@ def _measured(task: Any, trials: list[Trial], total: int) -> Execution:
             if taken > best_time * _GAIN:
                 break
             best, best_time = execution, taken
+    if best_time == math.inf and too_large is not None:
+        raise too_large
     return best
 
 

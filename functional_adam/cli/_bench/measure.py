@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import math
 import time
@@ -91,12 +92,13 @@ def table(
 ) -> Table:
     """Measure candidates on one workload, each in turn with the yardstick."""
     rows, skipped = [], {}
-    against, copy = yardstick.start(shapes), _Copy()
+    # Once for all candidates, and not before one can be measured; what it raises is said of each.
+    beside = functools.cache(lambda: (yardstick.start(shapes), _Copy()))
     for subject in subjects:
         reason = subject.missing(shapes)
         if reason is None:
             try:
-                rows.append(_row(subject, against, copy, shapes, rounds))
+                rows.append(_row(subject, beside, shapes, rounds))
             except Exception as error:  # whatever another framework may raise
                 reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         if reason is not None:
@@ -106,10 +108,14 @@ def table(
 
 
 def _row(
-    subject: Subject, against: Callable[[], None], copy: _Copy, shapes: Shapes, rounds: int
+    subject: Subject,
+    beside: Callable[[], tuple[Callable[[], None], _Copy]],
+    shapes: Shapes,
+    rounds: int,
 ) -> Row:
     candidate = subject.start(shapes)
     first = seconds_of(candidate)
+    against, copy = beside()
     steps = [candidate, against, copy]
     for step in steps * _WARM:
         step()
