@@ -13,6 +13,7 @@ from ._two_float import TwoFloat as TwoFloat
 from ._two_float import one_minus as one_minus
 from ._two_float import two_float as two_float
 from ._warn import PrecisionWarning as PrecisionWarning
+from .applying import apply_update as apply_update
 from .bounds import clip_by_update_bound as clip_by_update_bound
 from .bounds import update_bound as update_bound
 from .convert import FromKeras as FromKeras
