@@ -20,13 +20,14 @@ from . import _owners
 _FLAG = "xla_cpu_use_multi_output_fusion"
 _LARGE = 1 << 16
 """Elements from which the passes over memory are what a step costs."""
-_BY_ELEMENT = frozenset(
+_OPERATIONS = (
     "abs add add_any and bitcast_convert_type broadcast_in_dim cbrt ceil clamp complex conj "
     "convert_element_type copy copy_p div eq erf exp exp2 expm1 floor ge gt imag integer_pow "
     "is_finite le log log1p logistic lt max min mul ne neg nextafter not optimization_barrier or "
     "pow real reduce_precision reshape round rsqrt select_n shift_left shift_right_arithmetic "
-    "shift_right_logical sign sqrt square squeeze stop_gradient sub tanh xor".split()
+    "shift_right_logical sign sqrt square squeeze stop_gradient sub tanh xor"
 )
+_BY_ELEMENT = frozenset(_OPERATIONS.split())
 
 
 def apply_update(

@@ -48,12 +48,12 @@ def of(tx, params, keep=lambda params: params, **extra_args):
         for gradients in every:
             p, state = step(p, state, gradients)
         ends.append(jax.tree.map(np.asarray, (p, state)))
-        text = step.as_text()
-        entry = text[text.index("ENTRY") :].splitlines()
+        entry = (step.as_text() or "").split("ENTRY")[1].splitlines()
+        memory = step.memory_analysis()
         figures[name] = {
             "loops": sum(" fusion(" in line and f"[{SIZE}]" in line for line in entry),
             "copies": sum(" copy(" in line and f"[{SIZE}]" in line for line in entry),
-            "temporary": step.memory_analysis().temp_size_in_bytes,
+            "temporary": memory and memory.temp_size_in_bytes,
             "collectives": sum(fa.collectives(step).values()),
         }
     same = jax.tree.map(lambda a, b: a.dtype == b.dtype and a.tobytes() == b.tobytes(), *ends)

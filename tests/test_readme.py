@@ -20,7 +20,7 @@ README = (ROOT / "README.md").read_text()
 
 def test_the_blocks_run():
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 11
+    assert len(blocks) == 12
     names: dict = {}
     for block in blocks:
         exec(compile(block, "README.md", "exec"), names)

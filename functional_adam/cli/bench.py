@@ -52,7 +52,8 @@ def bench(
 
     Runs where JAX and torch run, CPU or GPU; candidates that are not installed are skipped by name.
     A ratio whose spread is larger than its distance from 1 is not printed. On a GPU set
-    XLA_PYTHON_CLIENT_PREALLOCATE=false, or JAX leaves no memory to torch.
+    XLA_PYTHON_CLIENT_PREALLOCATE=false, or JAX leaves no memory to torch. "One loop" is measured on
+    a CPU with XLA_FLAGS=--xla_backend_extra_options=xla_cpu_use_multi_output_fusion.
 
     Files are written after each workload.
 

@@ -33,6 +33,7 @@ class InJax:
         *,
         dtype: Any = jnp.float32,
         packed: bool = False,
+        joined: bool = False,
     ):
         tx, key = make(), jax.random.key(0)
         params: Any = [jnp.ones(shape, dtype) for shape in shapes]
@@ -45,6 +46,8 @@ class InJax:
             gradients = unpack.pack(gradients)
 
         def step(params: Any, state: Any, gradients: Any) -> Any:
+            if joined:
+                return fa.apply_update(tx, gradients, state, params)
             updates, state = tx.update(gradients, state, params)
             return optax.apply_updates(params, updates), state
 

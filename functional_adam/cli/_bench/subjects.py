@@ -13,6 +13,7 @@ import optax
 
 import functional_adam as fa
 from functional_adam import Algorithm
+from functional_adam.applying import joins_loops
 
 from .in_jax import InJax
 from .in_torch import InTorch
@@ -32,6 +33,7 @@ class Subject:
         needs: module without which it is skipped.
         ours: whether it is ours; the others are peers.
         tensors: largest number of tensors it is tried on; None: any.
+        joined: whether XLA must have been told to join loops.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Subject:
     needs: str | None = None
     ours: bool = False
     tensors: int | None = None
+    joined: bool = False
 
     def missing(self, shapes: Shapes) -> str | None:
         """Why it cannot be measured on these shapes, or None."""
@@ -46,12 +49,15 @@ class Subject:
             return f"{self.needs} is not installed"
         if self.tensors is not None and len(shapes) > self.tensors:
             return f"takes minutes to compile beyond {self.tensors} tensors"
+        if self.joined and not joins_loops():
+            return "XLA on a CPU was not told to join loops, see apply_update"
         return None
 
 
 def _jax(name: str, make: Callable[[], Any], **options: Any) -> Subject:
     ours = name.startswith("ours")
-    return Subject(name, functools.partial(InJax, make, **options), ours=ours)
+    joined = options.get("joined", False)
+    return Subject(name, functools.partial(InJax, make, **options), ours=ours, joined=joined)
 
 
 def _torch(
@@ -102,7 +108,9 @@ def subjects_of(row: Algorithm) -> tuple[Subject, ...]:
     return (
         *([yardstick_of(row)] if theirs else []),
         _jax("ours", ours),
+        _jax("ours, one loop", ours, joined=True),
         _jax("ours, packed", ours, packed=True),
+        _jax("ours, packed, one loop", ours, packed=True, joined=True),
         _jax("ours, bfloat16 moments", lambda: ours(moments="bfloat16")),
         _jax("ours, int8 moments", lambda: ours(moments="int8")),
         _jax(
