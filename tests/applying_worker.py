@@ -48,12 +48,14 @@ def of(tx, params, keep=lambda params: params, **extra_args):
         for gradients in every:
             p, state = step(p, state, gradients)
         ends.append(jax.tree.map(np.asarray, (p, state)))
-        entry = (step.as_text() or "").split("ENTRY")[1].splitlines()
+        text = step.as_text() or ""
+        entry = text.split("ENTRY")[1].splitlines()
         memory = step.memory_analysis()
         figures[name] = {
             "loops": sum(" fusion(" in line and f"[{SIZE}]" in line for line in entry),
             "copies": sum(" copy(" in line and f"[{SIZE}]" in line for line in entry),
             "temporary": memory and memory.temp_size_in_bytes,
+            "reductions": text.count(" reduce("),
             "collectives": sum(fa.collectives(step).values()),
         }
     same = jax.tree.map(lambda a, b: a.dtype == b.dtype and a.tobytes() == b.tobytes(), *ends)
@@ -66,6 +68,11 @@ def moved(after, before):
 
 def start(shape=(SIZE,), dtype=jnp.float32):
     return jnp.asarray(np.random.default_rng(1).standard_normal(shape), dtype)
+
+
+def within(tx):
+    """Compiled by its user already."""
+    return optax.GradientTransformation(tx.init, jax.jit(tx.update))
 
 
 def sharded():
@@ -100,6 +107,8 @@ def cases():
     yield "optax", lambda: of(optax.adamw(0.01), start())
     yield "clipped", lambda: of(optax.chain(clip, fa.adamw(0.01)), start())
     yield "clipped optax", lambda: of(optax.chain(clip, optax.adam(0.01)), start())
+    yield "clipped within", lambda: of(within(optax.chain(clip, fa.adam(0.01))), start())
+    yield "several within", lambda: of(within(optax.MultiSteps(fa.adam(0.01), 2)), start())
     yield "schedule", lambda: of(fa.adam(optax.cosine_decay_schedule(0.1, 9)), start())
     yield "finite", lambda: of(optax.apply_if_finite(fa.adam(0.01), 3), start())
     yield "several", lambda: of(optax.MultiSteps(fa.adam(0.01), 2), start())

@@ -23,9 +23,11 @@ FLAGS = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
 # Loops of the two calls, of one call; a clipped gradient is kept between the loops of two.
 LOOPS = {
     **dict.fromkeys(fa.ALGORITHMS, 1), "optax": 1, "clipped": 1, "clipped optax": 1,
-    "schedule": 1, "argument": 1, "bfloat16": 1, "sharded": 1, "tree": 2, "packed": 2,
+    "clipped within": 1, "schedule": 1, "argument": 1, "bfloat16": 1, "sharded": 1,
+    "tree": 2, "packed": 2,
 }  # fmt: skip
-AS_EVER = ["finite", "several", "bfloat16 moments", "int8 moments", "16 bits", "24 bits", "32 bits"]
+AS_EVER = ["finite", "several", "several within", "bfloat16 moments", "int8 moments",
+           "16 bits", "24 bits", "32 bits"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +59,7 @@ def test_one_loop_and_nothing_in_between(found, name):
     assert one["loops"] == LOOPS[name]
     assert one["loops"] < max(two["loops"], 2)  # XLA joins Lion's two by itself
     assert one["copies"] == one["collectives"] == 0
+    assert one["reductions"] == two["reductions"] == name.startswith("clipped")
     assert one["temporary"] < 8192
 
 
@@ -81,6 +84,24 @@ def test_without_the_option(monkeypatch, joins, compiled):
         a, b = one(a, g), two(b, g)
     assert_equal(a, b)
     assert np.any(a[0]["dense"]["w"] != params()["dense"]["w"])
+
+
+@pytest.mark.parametrize(("joins", "compiled"), [(True, False), (False, True)])
+def test_nothing_is_computed_twice_for_nothing(monkeypatch, joins, compiled):
+    monkeypatch.setattr(applying, "joins_loops", lambda: joins)
+    monkeypatch.setattr(applying, "_each_on_its_own", None)
+    tx = fa.adam(0.5)
+    step = lambda p: fa.apply_update(tx, p, tx.init(p), p)[0]  # noqa: E731
+    p = jnp.arange(1.0, 9.0)
+    np.testing.assert_allclose((jax.jit(step) if compiled else step)(p), p - 0.5, rtol=1e-6)
+
+
+def test_what_is_small_or_belongs_to_no_parameter_is_left_alone():
+    small, p = jnp.zeros(applying._LARGE - 1), jnp.zeros(applying._LARGE)
+    other = jnp.zeros((2, applying._LARGE))
+    assert applying._turns((small, {"mu": small}), small) == [0, 0]
+    found = applying._turns((p, {"mu": p, "x": other, "y": other, "nu": p}), p)
+    assert found == [0, 1, 2, 0, 0]  # in the order of the keys
 
 
 def test_missing_gradients_and_what_is_no_array(monkeypatch):
