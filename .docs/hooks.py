@@ -68,7 +68,7 @@ def algorithm_page(name: str) -> str:
     """One algorithm: its names elsewhere, its docstring, its direction and its state."""
     row = _algorithms()[name]
     scale, state = row.scale, row.rule.state
-    torch = ", ".join([f"`torch.optim.{row.torch.name}`", *_options(row.torch)])
+    torch = ", ".join([f"`{_torch_module(row)}.{row.torch_class}`", *_options(row.torch_options)])
     lines = [
         f"# {name}",
         _linked(row.paper),
@@ -77,7 +77,9 @@ def algorithm_page(name: str) -> str:
     lines[-1] += f"\n| decay | {row.decay} |\n| torch | {torch} |"
     for label, package, twin in (("optax", "optax", row.optax), ("Keras", "keras", row.keras)):
         if twin is not None:
-            spelled = ", ".join([f"`{package}.{_place(package)}{twin.name}`", *_options(twin)])
+            spelled = ", ".join(
+                [f"`{package}.{_place(package)}{twin.name}`", *_options(twin.options)]
+            )
             dialect = "" if twin.same else f", in the dialect `{label.upper()}`"
             lines[-1] += f"\n| {label} | {spelled}{dialect} |"
     hyperparameters = ", ".join(f"`{x}`" for x in row.hyperparameters)
@@ -99,13 +101,18 @@ def first_of(member) -> str:
 
 
 def algorithm_table() -> str:
-    """The list of algorithms, each with a link to its page."""
-    head = "# Algorithms\n\n| algorithm | decay | `torch.optim` | paper |\n|---|---|---|---|\n"
+    """The list of algorithms, each with a link to its page, and what a row of the table is."""
+    head = "# Algorithms\n\n| algorithm | decay | torch | paper |\n|---|---|---|---|\n"
     rows = []
     for name, row in _algorithms().items():
-        torch = " ".join([f"`{row.torch.name}`", *_options(row.torch)])
+        torch = " ".join([f"`{row.torch_class}`", *_options(row.torch_options)])
+        torch += "" if row.torch_twin else " of the bridge"
         paper = _linked(row.paper)
         rows.append(f"| [`{name}`]({name}.md) | {row.decay} | {torch} | {paper} |\n")
+    rows += [
+        "\n",
+        *(f"\n{_directive(f'functional_adam.rules.{x}')}\n" for x in ("Algorithm", "Twin")),
+    ]
     return head + "".join(rows)
 
 
@@ -167,6 +174,10 @@ def _own(value) -> bool:
     return module.startswith("functional_adam") and hasattr(value, "__qualname__")
 
 
+def _torch_module(row) -> str:
+    return "torch.optim" if row.torch_twin else "functional_adam_torch"
+
+
 def _algorithms():
     from functional_adam import ALGORITHMS
 
@@ -178,8 +189,8 @@ def _linked(paper: str) -> str:
     return f"[{who}](http{url})" if url else who
 
 
-def _options(twin) -> list[str]:
-    return [f"`{name}={value}`" for name, value in twin.options.items()]
+def _options(options) -> list[str]:
+    return [f"`{name}={value}`" for name, value in options.items()]
 
 
 def _place(package: str) -> str:
