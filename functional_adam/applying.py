@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -105,12 +105,12 @@ def _each_on_its_own(step: Callable[..., Any], args: Any, params: Any) -> Any:
     traced, shapes = jax.make_jaxpr(of_arrays, return_shape=True)(*arrays)
     turns = _turns(shapes, params)
     once: list[Any] = []
-    copies = [_evaluate(traced, arrays, once, [])]
+    copies = [_evaluate(traced, arrays, once)]
     own = arrays
     for _ in range(max(turns, default=0)):
         # What is read through more barriers is not taken for the same, and is computed anew.
         own = [lax.optimization_barrier(x) if _is_large(x) else x for x in own]
-        copies.append(_evaluate(traced, own, [], [*once]))
+        copies.append(_evaluate(traced, own, once, iter(once)))
     results = [copies[turn][i] for i, turn in enumerate(turns)]
     return jax.tree.structure(shapes).unflatten(results)
 
@@ -120,7 +120,7 @@ def _turns(results: Any, params: Any) -> list[int]:
     shapes = _owners.shapes(params)
     found = jax.tree_util.tree_flatten_with_path(results)[0]
     owners = [_owners.owner(path, x.shape, shapes) for path, x in found]
-    kinds = {own: set() for own in owners}
+    kinds = defaultdict(set)
     for own, (_, x) in zip(owners, found, strict=True):
         kinds[own].add((x.shape, x.dtype))
     before: Counter[Any] = Counter()
@@ -132,14 +132,16 @@ def _turns(results: Any, params: Any) -> list[int]:
     return turns
 
 
-def _evaluate(traced: Any, args: Any, once: list[Any], known: list[Any]) -> list[Any]:
+def _evaluate(
+    traced: Any, args: Any, once: list[Any], known: Iterator[Any] | None = None
+) -> list[Any]:
     """Results of traced code.
 
     Args:
         traced: the code, closed.
         args: what it is called with.
-        once: takes the results of what is not done element by element,
-        known: in the order of an earlier call, which are then taken from here.
+        once: takes the results of what is not done element by element, in their order.
+        known: those results of an earlier call, taken instead.
     """
     jaxpr = traced.jaxpr
     values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*traced.consts, *args], strict=True))
@@ -149,8 +151,8 @@ def _evaluate(traced: Any, args: Any, once: list[Any], known: list[Any]) -> list
         again = _touches_large(eqn) and _is_by_element(eqn)
         if not again and eqn.primitive.name in ("jit", "pjit"):
             outputs = _evaluate(eqn.params["jaxpr"], inputs, once, known)
-        elif not again and known:
-            outputs = known.pop(0)
+        elif not again and known is not None:
+            outputs = next(known)
         else:
             outputs = _call(eqn, inputs)
             if not again:

@@ -35,12 +35,12 @@ def compiled(apply, tx, params, state, gradients, **extra_args):
     return step.lower(params, state, gradients).compile()
 
 
-def of(tx, params, keep=lambda params: params, **extra_args):
+def of(tx, params, **extra_args):
     """Bits after some steps, of both; loops over and copies of whole arrays, of both."""
     tx = optax.with_extra_args_support(tx)
     rng = np.random.default_rng(0)
     draw = lambda p: jnp.asarray(rng.standard_normal(p.shape), p.dtype)  # noqa: E731
-    every = [keep(jax.tree.map(draw, params)) for _ in range(STEPS)]
+    every = [jax.tree.map(draw, params) for _ in range(STEPS)]
     ends, figures = [], {}
     for name, apply in (("two", two_calls), ("one", fa.apply_update)):
         p, state = jax.tree.map(jnp.copy, (params, tx.init(params)))

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
+import applying_worker
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from applying_worker import two_calls
 from cases import assert_equal, gradients, params
+from processes import PATIENCE
 
 import functional_adam as fa
 from functional_adam import applying
 
-WORKER = pathlib.Path(__file__).parent / "applying_worker.py"
 FLAGS = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
 # Loops of the two calls, of one call; a clipped gradient is kept between the loops of two.
 LOOPS = {
@@ -36,8 +37,9 @@ def found():
         "XLA_FLAGS": f"{FLAGS} --xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
     }
+    command = [sys.executable, applying_worker.__file__]
     done = subprocess.run(
-        [sys.executable, str(WORKER)], env=environment, capture_output=True, text=True
+        command, env=environment, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(line) for line in done.stdout.splitlines())
@@ -77,7 +79,7 @@ def test_without_the_option(monkeypatch, joins, compiled):
     tx = optax.chain(optax.clip_by_global_norm(1.0), fa.adamw(0.1))
     wrap = jax.jit if compiled else lambda f: f
     one = wrap(lambda carry, g: fa.apply_update(tx, g, carry[1], carry[0]))
-    two = wrap(lambda carry, g: _two(tx, g, carry[1], carry[0]))
+    two = wrap(lambda carry, g: two_calls(tx, g, carry[1], carry[0]))
     a = b = (params(), tx.init(params()))
     for t in range(3):
         g = gradients(t, params())
@@ -135,8 +137,3 @@ def test_it_can_be_differentiated(monkeypatch):
         jax.clear_caches()
     assert slopes[0] != 0
     np.testing.assert_allclose(*slopes, rtol=1e-6)
-
-
-def _two(tx, gradients, state, params):
-    updates, state = tx.update(gradients, state, params)
-    return optax.apply_updates(params, updates), state
