@@ -425,6 +425,29 @@ def test_the_edge_of_the_space_is_said():
     assert any("learning_rate" in text and "high end" in text for text in study.warnings)
 
 
+class Elsewhere(Surface):
+    """Held-out data on which everything is as good as everything else, times a factor if tuned."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def loss(self, trial, what="validation"):
+        if what == "validation":
+            return super().loss(trial)
+        return 0.5 if trial.config == BASELINE else 0.5 * self.factor
+
+
+def test_a_choice_that_is_worse_on_held_out_data_is_said():
+    study = run(Elsewhere(36.0), budget=32.0)
+    assert not study.best.is_default
+    assert any("worse than untuned Adam, 18 against 0.5" in text for text in study.warnings)
+    for factor in (0.5, 1.04):
+        warnings = run(Elsewhere(factor), budget=32.0).warnings
+        assert not any("worse than untuned" in text for text in warnings)
+    assert any("is nan: look" in text for text in run(Elsewhere(math.nan), budget=32.0).warnings)
+
+
 def test_below_zero_is_no_edge():
     space = adamw_space("warmup", steps=STEPS)
     config = {**configured(1e-2), "weight_decay": 1e-2, "warmup": 0.0, "b2": 0.9999}

@@ -22,7 +22,7 @@ def cautions(study: Any) -> list[str]:
         best = study.best
     except ValueError as error:
         return [*found, f"{str(error)[0].upper()}{str(error)[1:]}."]
-    found = _luck(best) + _held_out(best) + found
+    found = _luck(best) + _held_out(study, best) + found
     return _tie(study, best) + _edges(study, best) + _sampled(study, best) + found
 
 
@@ -81,10 +81,22 @@ def _luck(best: Any) -> list[str]:
     ]
 
 
-def _held_out(best: Any) -> list[str]:
-    if best.held_out is None or math.isfinite(best.held_out):
+def _held_out(study: Any, best: Any) -> list[str]:
+    """Whether the choice holds on data that had no part in it; they do not change it."""
+    if best.held_out is None:
         return []
-    return [f"The loss on held-out data is {best.held_out}: look at these data."]
+    if not math.isfinite(best.held_out):
+        return [f"The loss on held-out data is {best.held_out}: look at these data."]
+    untuned = study.held_out(study.baseline)
+    if best.is_default or untuned is None or not math.isfinite(untuned):
+        return []
+    if not best.held_out - untuned > WORSE * abs(untuned):
+        return []
+    return [
+        f"On held-out data the choice is worse than untuned Adam, {best.held_out:.4g} against "
+        f"{untuned:.4g}: it fits the examples it was validated on. Keep the defaults, or tune "
+        "again with more validation examples."
+    ]
 
 
 def _diverged(study: Any) -> list[str]:
