@@ -13,7 +13,8 @@ from functional_adam.cli._tune.tasks import prepared
 from functional_adam.cli.app import app
 
 TASK = """
-import pathlib, sys
+from __future__ import annotations
+import dataclasses, pathlib, sys
 import jax.numpy as jnp
 sys.path.insert(0, {tests!r})
 from tune_tasks import tiny
@@ -22,6 +23,14 @@ task = tiny()
 
 def made():
     return tiny(name="made", steps=12)
+
+odd = tiny(name="net[/b] [bold]x", held_out={{"x": jnp.full((3, 5), jnp.nan), "y": jnp.ones(3)}})
+
+@dataclasses.dataclass
+class Shift:
+    by: float
+
+low = tiny(loss=lambda params, batch, key: jnp.mean(params["w"] ** 2) - Shift(3.0).by)
 
 bad = tiny(loss=lambda params, batch, key: params["w"])
 infinite = tiny(loss=lambda params, batch, key: params["w"].sum() / 0.0)
@@ -104,6 +113,27 @@ def test_compare_makes_a_table(file, tmp_path):
     assert [len(cell["losses"]) for cell in cells] == [2] * 5
 
 
+def test_names_are_text_and_json_has_no_nan(file, tmp_path):
+    out = tmp_path / "o [bold]x"
+    result = call("tune", f"{file}:odd", "--budget", 6, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "net[/b] [bold]x" in result.stdout
+    assert f"functional-adam report '{out}'" in result.stdout
+    again = call("tune", f"{file}:odd", "--budget", 6, "--out", out, "--json", "-")
+    found = json.loads(again.stdout, parse_constant=pytest.fail)
+    assert found["untuned"]["held_out"] is None
+    assert call("compare", f"{file}:odd", "--budgets", 6, "--strategies", "quasi", "--out",
+                tmp_path / "c", "--json", tmp_path / "c.json").exit_code == 0  # fmt: skip
+    json.loads((tmp_path / "c.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_losses_below_zero_have_no_ratio(file, tmp_path):
+    result = call("compare", f"{file}:low", "--budgets", 6, "--strategies", "quasi,random",
+                  "--repeats", 1, "--out", tmp_path, "--markdown", "-")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert all(line.endswith("| - |") for line in result.stdout.splitlines()[3:])
+
+
 def test_any_algorithm_may_be_searched(file):
     _, one = prepared(f"{file}:task", None, None, ["alpha", "algorithm=ademamix"])
     assert one.fixed["algorithm"] == "ademamix"
@@ -130,6 +160,10 @@ WRONG = [
     (["tune", "{file}:task", "--strategy", "luck"], 1, "strategy must be one of auto"),
     (["tune", "{file}:task", "--search", "luck"], 2, "--search: luck: cannot be added by name"),
     (["tune", "{file}:task", "--search", "algorithm=lion,sgd"], 2, "algorithm must be one of"),
+    (["tune", "{file}:task", "--search", "algorithm=adamw,lion", "--search", "eps"], 2,
+     "--search: eps: cannot be added by name"),
+    (["tune", "{file}:task", "--search", "algorithm=adamw,nadamw", "--search", "amsgrad"], 2,
+     "--search: amsgrad: cannot be added by name"),
     (["report", "{out}"], 2, "holds no study"),
     (["code", "{out}"], 2, "holds no study"),
     (["code", "{out}", "--for", "keras"], 2, "--for keras: must be one of functional_adam, optax"),

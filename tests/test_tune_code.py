@@ -154,6 +154,31 @@ def test_torch_code_is_plain_pytorch():
     assert "functional_adam" not in code.split("\n", 1)[1]
 
 
+@pytest.mark.parametrize("steps", [1, 2, 10])
+def test_a_warm_up_is_shorter_than_the_run(steps):
+    for framework in WRITERS:
+        trained(framework, as_code({**BASE, "warmup": 0.96, "final": 0.0}, steps, framework))
+
+
+def test_weights_in_half_precision_have_a_master():
+    code = {f: as_code(BASE, STEPS, f, dtype="float16", before=True) for f in WRITERS}
+    scope = {}
+    exec(code["functional_adam"], scope)
+    tx, p = scope["tx"], jax.numpy.ones(4, "float16")
+    state = tx.init(p)
+    for _ in range(3):
+        updates, state = tx.update(jax.numpy.full(4, 1e-6, "float16"), state, p)
+        p = optax.apply_updates(p, updates)
+    assert p.dtype == "float16"
+    assert 0 < float(p[0]) < 1
+    assert "optax.chain(before, ...)" in code["functional_adam"]
+    assert "wrap tx in functional_adam.with_master" in code["optax"]
+    assert "functional_adam_torch's class with master_bits=32" in code["torch"]
+    for text in code.values():
+        assert "float16 beside a float32 master" in text
+    assert "master" not in as_code(BASE, STEPS, "functional_adam", dtype="float32")
+
+
 def test_hyperparameters_of_the_task_are_named():
     code = as_code({**BASE, "dropout": 0.1}, STEPS, "optax")
     assert "# The task's own hyperparameters: {'dropout': 0.1}" in code

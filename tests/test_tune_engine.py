@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import jax
@@ -159,6 +160,18 @@ def test_amsgrad_is_data(task):
         for name in expected:
             np.testing.assert_allclose(outcome.params[name], expected[name], **CLOSE)
     assert sum(n for (g, _), n in traces(task).items() if g.selects) == 1
+
+
+@pytest.mark.parametrize("dialect", ["PAPER", "OPTAX", "KERAS"])
+def test_amsgrad_that_is_off_is_the_same_as_none(dialect):
+    (without,) = trials(1, algorithm="adam", dialect=dialect, b2=0.8)
+    off, on = (
+        dataclasses.replace(without, config={**without.config, "amsgrad": flag})
+        for flag in (False, True)
+    )
+    alone, beside, other = population(tiny(), [without, off, on], execution=LANES)
+    assert beside.validation == pytest.approx(alone.validation, rel=1e-5)
+    assert abs(other.validation / alone.validation - 1) > 1e-3
 
 
 def test_shards_are_lanes(task, some, trained):

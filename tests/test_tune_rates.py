@@ -19,6 +19,7 @@ from functional_adam.tune import (
     population,
     precision_probe,
 )
+from functional_adam.tune.rates import _end
 
 ONE = Execution()
 
@@ -45,6 +46,14 @@ def test_the_ramp_rises_until_the_loss_explodes_and_says_how_it_fails():
         assert 1e-6 < rate < 10
     assert any("spikes" in words for words in found.warnings)
     assert any("decade low" in words for words in found.warnings)
+
+
+def test_a_ramp_of_losses_below_zero_is_as_long():
+    fall = np.concatenate([np.linspace(2.3, 0.1, 40), [0.35, 1.0, 60.0]])
+    assert _end(fall) == 41
+    # Measured by how far it falls, not by its distance from zero.
+    assert [_end(fall - shift) for shift in (0.2, 2.0, 5.0)] == [42] * 3
+    assert _end(np.array([-1.0, np.nan, -2.0])) == 1
 
 
 def test_the_first_loss_of_the_ramp_is_that_of_the_first_batch():

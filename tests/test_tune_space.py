@@ -10,7 +10,10 @@ import pytest
 
 import functional_adam as fa
 from functional_adam.tune import Dimension, Space, adamw_space
+from functional_adam.tune._hyper import check, check_space
 from functional_adam.tune.schedule import filled
+from functional_adam.tune.script import untuned
+from functional_adam.tune.strategies._search import tidy
 
 
 def test_positions_and_configurations_are_inverse():
@@ -125,7 +128,8 @@ def test_a_name_that_is_not_searched():
 def test_bounds_stop_widening():
     d = Dimension("warmup", 0.0, 0.4, bounds=(0.0, 0.5))
     assert d.widened("high").high == 0.5
-    assert dataclasses.replace(d, bounds=None).widened("low").low == -0.2
+    assert dataclasses.replace(d, bounds=None).widened("low").low == 0.0
+    assert Dimension("offset", -0.5, 0.5).widened("low").low == -1.0
 
 
 def test_decay_that_is_not_given_is_what_the_algorithm_has_by_itself():
@@ -142,3 +146,82 @@ def test_decay_that_is_not_given_is_what_the_algorithm_has_by_itself():
             )
         ]
         assert (updates[0] == updates[1]).all()
+
+
+def test_no_widening_leaves_what_a_hyperparameter_can_be():
+    ends = {
+        "warmup": (Dimension("warmup", 0.0, 0.9), (0.0, 1 - 1e-8)),
+        "b1": (Dimension("b1", 0.5, 0.9), (0.0, 1 - 1e-8)),
+        "smoothing": (Dimension("smoothing", 0.0, 0.2), (0.0, np.inf)),
+        "offset": (Dimension("offset", -1.0, 0.2), (-np.inf, np.inf)),
+    }
+    for name, (d, (low, high)) in ends.items():
+        assert d.limits == (low, high), name
+        for side in ("low", "high") * 8:
+            d = d.widened(side)
+        assert low <= d.low < d.high <= high
+        assert (d.low < 0) == (name == "offset")
+    with pytest.raises(ValueError, match=r"high <= 0\.99999999"):
+        Dimension("warmup", 0.0, 1.0)
+
+
+def test_a_proposal_with_few_digits_stays_within_the_bounds():
+    d = Dimension("learning_rate", 1e-3, 0.0123456, "log", bounds=(1e-3, 0.0123456))
+    space = Space((d,))
+    assert tidy(space, {"learning_rate": 0.0123456}) == {"learning_rate": 0.0123456}
+    assert tidy(space, {"learning_rate": 0.0022222222}) == {"learning_rate": 0.002222}
+
+
+def test_a_product_needs_a_positive_factor():
+    for rate in (Dimension("learning_rate", 0.0, 0.1), 0.0):
+        with pytest.raises(ValueError, match="product with learning_rate, which must be positive"):
+            adamw_space().with_(learning_rate=rate)
+    lone = adamw_space().with_(weight_decay=Dimension("weight_decay", 1e-4, 1.0, "log"))
+    assert lone.with_(learning_rate=Dimension("learning_rate", 0.0, 0.1)).default()
+
+
+def test_numbers_of_numpy_are_numbers():
+    choices = tuple(np.float32([0.25, 0.5]))
+    space = adamw_space().with_(
+        b1=np.float32(0.75),
+        eps=Dimension("eps", np.float32(0.5), jnp.float32(1.0), default=np.float64(0.75)),
+        final=Dimension("final", scale="choice", choices=choices),
+    )
+    assert space.fixed["b1"] == 0.75
+    values = [space.fixed["b1"], space["eps"].low, space["eps"].high, *space["final"].choices]
+    assert {type(x) for x in (*values, space["eps"].default)} == {float}
+
+
+def test_only_what_an_algorithm_has_can_be_added_by_name():
+    for name, algorithm in (("eps", "lion"), ("amsgrad", "nadamw"), ("dialect", "lion")):
+        with pytest.raises(ValueError, match=f"{name}: cannot be added by name"):
+            adamw_space(name, algorithm=algorithm)
+
+
+@pytest.mark.parametrize("names", [("algorithm", "amsgrad"), ("algorithm", "dialect")])
+def test_choices_that_do_not_go_together(names):
+    with pytest.raises(ValueError, match=r"amsgrad belongs to|has no radam"):
+        check_space(adamw_space(*names), ())
+    check_space(adamw_space("amsgrad", "dialect"), ())
+
+
+def test_names_of_a_task_beside_those_of_other_algorithms():
+    check({"learning_rate": 0.1, "alpha": -3.0}, ("alpha",))
+    with pytest.raises(ValueError, match="alpha is the optimizer's already"):
+        check({"learning_rate": 0.1, "alpha": 2.0, "algorithm": "ademamix"}, ("alpha",))
+
+
+def test_untuned_is_what_the_algorithm_comes_with():
+    dimensions = (
+        Dimension("learning_rate", 1e-4, 1.0, "log"),
+        Dimension("b1", 0.5, 0.99, "log_one_minus"),
+        Dimension("b2", 0.5, 0.99, "log_one_minus", default=0.95),
+        Dimension("eps", 1e-12, 1e-2, "log"),
+        Dimension("smoothing", 0.0, 0.2),
+    )
+    theirs = {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.95, "eps": 1e-8, "smoothing": 0.1}
+    rest = {"final": 1.0, "warmup": 0.0, "weight_decay": 0.0}
+    assert untuned(Space(dimensions)) == theirs | rest
+    keras = Space(dimensions, {"dialect": "KERAS", "algorithm": "adam"})
+    assert untuned(keras)["eps"] == 1e-7
+    assert untuned(adamw_space()) == {**adamw_space().default(), **rest}

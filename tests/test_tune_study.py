@@ -26,6 +26,7 @@ from functional_adam.tune.jobs import Job, key_of
 from functional_adam.tune.log import Log
 from functional_adam.tune.script import untuned
 from functional_adam.tune.shared import SharedWork
+from functional_adam.tune.strategies import optuna_sampler
 from functional_adam.tune.work import Engine
 
 ROOT = Path(__file__).parents[1]
@@ -412,6 +413,65 @@ def test_standard_errors_are_pooled():
     spread = math.sqrt(2 * 0.1**2 / 2)
     assert one.error == pytest.approx(spread / math.sqrt(2))
     assert other.error == pytest.approx(2 * one.error)
+
+
+def test_the_error_of_losses_that_cross_zero_is_their_spread():
+    outcomes = [outcome(configured(1e-3), s, 0.001 + 0.01 * (-1) ** s) for s in (1, 2)]
+    outcomes += [outcome(configured(1e-2), s, -1.7 + 0.01 * (-1) ** s) for s in (1, 2)]
+    for found in contenders(outcomes, SPACE, BASELINE):
+        assert found.error == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_larger_budget_chooses_among_its_own_finalists(tmp_path, seed):
+    surface = Surface(noise=0.4)
+    first = run(surface, budget=8.0, seed=seed, out=tmp_path, strategy="auto")
+    later = run(surface, budget=16.0, seed=seed, out=tmp_path, strategy="auto")
+    straight = run(surface, budget=16.0, seed=seed, strategy="auto")
+    assert later.best == straight.best
+    assert later.best.held_out is not None
+    assert {json.dumps(c.config) for c in later.contenders} == {
+        json.dumps(c.config) for c in straight.contenders
+    }
+    assert later.plan.runs == 16 != first.plan.runs
+
+
+def test_names_and_choices_that_do_not_go_together_are_said_before_the_search():
+    surface = Surface()
+    with pytest.raises(ValueError, match="amsgrad belongs to adam and adamw"):
+        run(surface, space=adamw_space("algorithm", "amsgrad"))
+    assert surface.asked == []
+
+
+def test_another_transformation_in_front_is_another_study(tmp_path):
+    surface = Surface()
+    options = dict(budget=6.0, space=SPACE, out=tmp_path, engine=surface.engine)
+    tune(synthetic_task(), **options)
+    clipped = tune(synthetic_task(before=print), **(options | {"out": None}))
+    assert clipped.best.before
+    assert "stands in front" in clipped.best.as_code("optax")
+    with pytest.raises(
+        ValueError, match=r"another task \(the task's before\): None there, True now"
+    ):
+        tune(synthetic_task(before=print), **options)
+
+
+def test_lines_of_another_type_are_damaged_lines(tmp_path):
+    run(out=tmp_path, budget=6.0)
+    path = tmp_path / "study.jsonl"
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    trained = next(line for line in lines if line["kind"] == "training")
+    bad = [{**trained, "curve": None}, {**trained, "config": 3}, {**lines[0], "space": None}]
+    with path.open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in bad)
+    study = Study.load(tmp_path)
+    assert study.log.unreadable == 3
+    assert study.best.config
+
+
+def test_samplers_are_told_apart():
+    names = {optuna_sampler(make, batch).__name__ for make in (len, abs) for batch in (2, 8)}
+    assert len(names) == 4
 
 
 # Warnings

@@ -52,6 +52,8 @@ TASKS = [
     (_bad(loss=_infinite), ValueError, "loss of task 'tiny' must be finite at the start, got inf"),
     (_bad(loss=lambda p, b, k: jnp.int32(1)), TypeError, "must be a floating number"),
     (_bad(metrics={"wrong": lambda p, b: b["x"]}), ValueError, "metrics.'wrong'. of task 'tiny'"),
+    (_bad(metrics={"loss": _infinite}), ValueError, "must not be called 'loss': that is what is"),
+    (_bad(own=("steps", "x")), ValueError, "own of task 'tiny' must not hold steps: columns"),
     (_bad(batch_size=61), ValueError, "at most its 60 training examples, got 61"),
     (_bad(batch_size=0), ValueError, "batch_size must be an integer >= 1, got 0"),
     (_bad(steps=1.5), ValueError, "steps must be an integer >= 1, got 1.5"),

@@ -18,7 +18,9 @@ from functional_adam.tune import (
     choose_execution,
     held_out,
     population,
+    tune,
 )
+from functional_adam.tune.head import fingerprint
 from functional_adam.tune.schedule import Batches, rates
 from functional_adam_torch.tuning import TorchTask
 
@@ -190,11 +192,80 @@ def test_half_precision_has_a_master():
     assert 0.5 < moved.mean().item() / (3e-4 * STEPS) < 1.5
 
 
-def test_dropout_is_off_on_validation_data_and_drawn_for_each_lane():
-    tiny = task(make=lambda: nn.Sequential(nn.Linear(5, 6), nn.Dropout(0.5), nn.Linear(6, 1)))
-    first, second = population(tiny, trials(1) * 2, execution=Execution(2))
-    assert first.curve[0] == second.curve[0]
-    assert first.validation != second.validation
+class ReadsDropout(nn.Module):
+    """Computed in turn, as vmap cannot read numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = dropping()
+
+    def forward(self, x):
+        return self.inner(x) if x.sum().item() < 1e9 else x
+
+
+def dropping():
+    return nn.Sequential(nn.Linear(5, 6), nn.Dropout(0.5), nn.Linear(6, 1))
+
+
+def test_what_is_drawn_at_random_depends_on_the_seed_and_the_step():
+    (config,) = configs(1)
+    some = [Trial(config, seed, STEPS, STEPS) for seed in (0, 0, 1)]
+    before = torch.random.get_rng_state()
+    first, again, other = population(task(make=dropping), some, execution=Execution(4))
+    assert first.curve[0] == again.curve[0]
+    assert first.validation == pytest.approx(again.validation, rel=1e-6)
+    (dry,) = population(task(make=make_dry), some[:1], execution=Execution())
+    assert dry.curve[0] == pytest.approx(first.curve[0])
+    assert abs(dry.validation / first.validation - 1) > 1e-3
+    torch.manual_seed(5)
+    # In company of other steps and seeds, alone, and where vmap cannot be used.
+    company = [Trial(config, 3, 7, STEPS), Trial(config, 1, 9, STEPS), *some[::-1], *some]
+    mixed = population(task(make=dropping), company, execution=Execution(4))
+    alone = population(task(make=dropping), some, execution=Execution())
+    with pytest.warns(UserWarning, match="computed in turn"):
+        read = population(task(make=ReadsDropout), some, execution=Execution(4))
+    for found in (mixed[5:], alone, read):
+        for a, b in zip((first, again, other), found, strict=True):
+            assert b.validation == pytest.approx(a.validation, rel=1e-4)
+    assert torch.initial_seed() == 5
+    torch.random.set_rng_state(before)
+
+
+def make_dry():
+    return nn.Sequential(nn.Linear(5, 6), nn.Dropout(0.0), nn.Linear(6, 1))
+
+
+class Features(nn.Module):
+    """Random features in a buffer that no state_dict holds."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("b", torch.randn(5, 16), persistent=False)
+        self.last = nn.Linear(16, 1)
+
+    def forward(self, x):
+        return self.last(torch.cos(x @ self.b))
+
+
+def test_held_out_data_meet_the_buffers_that_were_trained_with():
+    tiny = task(make=Features, held_out=tensors(2, 20))
+    some = [Trial(c, seed, STEPS, STEPS) for seed, c in zip((7, 8), configs(2), strict=True)]
+    outcomes = population(tiny, some, execution=Execution(2))
+    losses = held_out(tiny, some, execution=Execution(2))
+    np.testing.assert_allclose(losses, [o.validation for o in outcomes], rtol=1e-5)
+
+
+def test_a_study_of_data_that_numpy_does_not_have():
+    data = {k: x.bfloat16() for k, x in tensors(1, 16).items()}
+    data["x"].requires_grad_()
+    tiny = task(
+        make=lambda: make().bfloat16(), loss=lambda m, b: loss(m, b).float(), metrics={},
+        train=data, validation=data, held_out=None, steps=4,
+    )  # fmt: skip
+    study = tune(tiny, budget=6, strategy="random", execution=LANES)
+    assert study.finished
+    other = task(train={**data, "y": data["y"] + 1}, validation=data, held_out=None)
+    assert fingerprint(other) != fingerprint(tiny) == study.head["task"]["data"]
 
 
 def test_own_hyperparameters():
@@ -225,6 +296,11 @@ ERRORS = [
     (dict(loss=lambda m, b: m(b["z"])), ValueError, "loss of task 'tiny' fails on a batch of 8"),
     (dict(metrics={"e": lambda m, b: m(b["x"])}), ValueError, r"metrics\['e'\] of task 'tiny'"),
     (dict(make=lambda: 3), TypeError, "make of task 'tiny' must return a torch module, got int"),
+    (dict(make=nn.ReLU), ValueError, "ReLU has no parameter that requires a gradient"),
+    (dict(metrics={"loss": error}), ValueError, "must not be called 'loss'"),
+    (dict(own=("seed",)), ValueError, "own of task 'tiny' must not hold seed"),
+    (dict(validation={"x": torch.ones(3, 5)}), ValueError, "must have the structure of train"),
+    (dict(held_out={"x": torch.ones(3, 4), "y": torch.ones(3)}), ValueError, "of shapes .*4"),
     (dict(train={}), ValueError, "train of task 'tiny' holds no tensors"),
     (dict(train={"x": [1]}), TypeError, "train of task 'tiny' must hold tensors, got int"),
     (dict(validation={"x": torch.ones(3), "y": torch.ones(2)}), ValueError, "as many examples"),
@@ -240,8 +316,10 @@ ERRORS = [
 
 @pytest.mark.parametrize(("changes", "kind", "message"), ERRORS)
 def test_a_task_that_does_not_fit(changes, kind, message):
-    with pytest.raises(kind, match=message):
-        population(task(**changes), trials(1), execution=Execution())
+    for train in (lambda t: population(t, trials(1), execution=Execution()),
+                  lambda t: tune(t, budget=6)):  # fmt: skip
+        with pytest.raises(kind, match=message):
+            train(task(**changes))
 
 
 def test_what_torch_modules_are_not_trained_with():

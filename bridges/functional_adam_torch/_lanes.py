@@ -80,6 +80,7 @@ class Hyper(NamedTuple):
     numbers: dict[str, Tensor]  # name -> float64 (lanes,), without the learning rate
     amsgrad: Tensor  # bool (lanes, 1)
     own: dict[str, Tensor]  # name -> float32 (lanes,), what the task's loss is given
+    seeds: tuple[int, ...]  # of the trials
 
 
 def hyper(
@@ -88,6 +89,7 @@ def hyper(
     names: Sequence[str],
     own: Sequence[str],
     device: torch.device,
+    seeds: Sequence[int],
 ) -> Hyper:
     """Columns of these configurations, with all defaults filled in, and their schedules."""
 
@@ -103,6 +105,7 @@ def hyper(
         {name: column(name) for name in names},
         torch.tensor(flags, device=device),
         {name: column(name, torch.float32) for name in own},
+        tuple(seeds),
     )
 
 

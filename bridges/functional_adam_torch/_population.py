@@ -30,11 +30,13 @@ class Program:
     Attributes:
         width: lanes.
         vmapped: whether the lanes are one vmapped computation, or computed in turn.
+        draws: whether the module draws random numbers: lanes of one seed at one step are then
+            computed together, for what they draw is the same.
     """
 
-    def __init__(self, task: Any, group: Any, lanes: int, vmapped: bool):
+    def __init__(self, task: Any, group: Any, lanes: int, vmapped: bool, draws: bool):
         self.task, self.group, self.width = task, group, lanes
-        self.vmapped = vmapped and lanes > 1
+        self.vmapped, self.draws, self._drawn = vmapped and lanes > 1, draws, 0
         self.task_name, self.own, self.evaluations = task.name, task.own, task.evaluations
         self.length = min(-(-task.steps // task.evaluations), WINDOW)
         self.batches = Batches(_examples(task.train), task.batch_size)
@@ -50,7 +52,8 @@ class Program:
         """Hyperparameters of `width` lanes."""
         configs = [filled(t.config, t.of) for t in trials]
         tables = [np.asarray(rates(t.config, t.of), np.float64) for t in trials]
-        return hyper(configs, tables, self.group.names, self.own, self.device)
+        seeds = [t.seed for t in trials]
+        return hyper(configs, tables, self.group.names, self.own, self.device, seeds)
 
     def start(self, trial: Trial) -> tuple[Rows, dict[str, float]]:
         """A lane before its first step, on the host, and its figures."""
@@ -85,22 +88,54 @@ class Program:
     def advance(self, rows: Rows, h: Hyper, windows: np.ndarray, n: int, judge: bool) -> Any:
         """`n` steps of all lanes, then their figures if `judge`."""
         index = torch.from_numpy(windows[:, :n].astype(np.int64)).to(self.device)
-        for i in range(n):
-            batch = pytree.tree_map(lambda x, i=i: x[index[:, i]], self._data["train"])
-            params = rows.params.detach().requires_grad_()
-            losses = self._losses(params, rows.buffers, batch, h.own, self.task.loss, train=True)
-            (gradients,) = torch.autograd.grad(losses.sum(), params)
-            with torch.no_grad():
-                rows = self._step(rows._replace(params=params.detach()), gradients, h)
+        alike = self._alike(h.seeds, rows.count)
+        with self._generators_kept():
+            for i in range(n):
+                batch = pytree.tree_map(lambda x, i=i: x[index[:, i]], self._data["train"])
+                params = rows.params.detach().requires_grad_()
+                total: Any = 0.0
+                for (seed, count), members in alike.items():
+                    self._draw_from(seed, count + i)
+                    parts = pytree.tree_map(
+                        lambda x, members=members: x if members is None else x[members],
+                        (params, rows.buffers, batch, h.own),
+                    )
+                    total = total + self._losses(*parts, self.task.loss, train=True).sum()
+                (gradients,) = torch.autograd.grad(total, params)
+                with torch.no_grad():
+                    rows = self._step(rows._replace(params=params.detach()), gradients, h)
         return rows, self._figures(rows, h.own) if judge else {}
+
+    def _alike(self, seeds: Sequence[int], count: Tensor) -> dict[tuple[int, int], Any]:
+        """Lanes that draw the same, by seed and step; None: all of them."""
+        if not self.draws:
+            return {(0, 0): None}
+        found: dict[tuple[int, int], Any] = {}
+        for lane, key in enumerate(zip(seeds, count.tolist(), strict=True)):
+            found.setdefault(key, []).append(lane)
+        return dict.fromkeys(found) if len(found) == 1 else found
+
+    def _generators_kept(self) -> Any:
+        """Torch's generators are those of before when this is left."""
+        devices = [] if self.device.type == "cpu" else [self.device]
+        return torch.random.fork_rng(devices, enabled=self.draws)
+
+    def _draw_from(self, seed: int, step: int) -> None:
+        """What is drawn next depends on these two."""
+        if self.draws:
+            words = np.random.SeedSequence((seed, step)).generate_state(2)
+            self._drawn = int(words[0]) << 32 | int(words[1])
+            torch.manual_seed(self._drawn)
 
     def _figures(self, rows: Rows, own: Any, alone: bool = False) -> dict[str, np.ndarray]:
         functions = {"loss": self.task.loss, **self.task.metrics}
         data = self._data["validation"]
-        return {
-            name: self._mean(rows, own, function, data, plain=name != "loss", alone=alone)
-            for name, function in functions.items()
-        }
+        found = {}
+        with self._generators_kept():
+            for name, function in functions.items():
+                self._draw_from(0, 0)
+                found[name] = self._mean(rows, own, function, data, name != "loss", alone)
+        return found
 
     def _mean(
         self, rows: Rows, own: Any, function: Any, data: Any, plain: bool, alone: bool
@@ -147,10 +182,12 @@ class Program:
 
         if self.vmapped and not alone:
             axes = (0, 0, None if shared else 0, 0)
-            lanes = vmap(one, axes, randomness="different")
+            lanes = vmap(one, axes, randomness="same" if self.draws else "error")
             return lanes(tree, buffers, batch, own)
         found = []
         for i in range(len(params)):
+            if self.draws:
+                torch.manual_seed(self._drawn)
             row = pytree.tree_map(lambda x, i=i: x[i], (tree, buffers, own))
             mine = batch if shared else pytree.tree_map(lambda x, i=i: x[i], batch)
             found.append(one(row[0], row[1], mine, row[2]))
@@ -162,11 +199,18 @@ def prepare(task: Any, group: Any, trials: Sequence[Trial], lanes: int) -> Progr
 
     Warns with the reason in the second case.
     """
-    made = Program(task, group, lanes, vmapped=True)
-    if not made.vmapped:
-        return made
+    if lanes == 1:
+        return Program(task, group, lanes, vmapped=False, draws=True)
+    made = Program(task, group, lanes, vmapped=True, draws=False)
     try:
-        seconds(made, trials, 1)
+        try:
+            with torch.random.fork_rng([] if made.device.type == "cpu" else [made.device]):
+                seconds(made, trials, 1)
+        except RuntimeError as error:
+            if "random" not in str(error):
+                raise
+            made = Program(task, group, lanes, vmapped=True, draws=True)
+            seconds(made, trials, 1)
     except Exception as error:
         # What fails under vmap may be the module or vmap; in turn, the module's own errors show.
         warnings.warn(
@@ -175,7 +219,7 @@ def prepare(task: Any, group: Any, trials: Sequence[Trial], lanes: int) -> Progr
             UserWarning,
             stacklevel=2,
         )
-        return Program(task, group, lanes, vmapped=False)
+        return Program(task, group, lanes, vmapped=False, draws=True)
     return made
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from functional_adam.tune import Execution, Outcome, Trial
-from functional_adam.tune.schedule import batch_fits, counts, group_of
+from functional_adam.tune.schedule import batch_fits, counts, group_of, names
 
 from . import _lanes, _population
 
@@ -31,7 +31,8 @@ class TorchTask:
     Parameters of all lanes are rows of one matrix; the forward pass is `torch.func.vmap` of
     `functional_call`, the step is the core's rule with a number for each lane. A module that vmap
     cannot do is computed lane after lane, with a warning. Weights in half precision have a float32
-    master.
+    master. What a module draws at random, such as dropout, depends on the seed and the step only,
+    and torch's generators are left as they were.
 
     Attributes:
         name: for logs and reports.
@@ -67,7 +68,8 @@ class TorchTask:
     @property
     def dtype(self) -> str:
         """Of the first trained parameter."""
-        return str(next(iter(self.module(0).parameters())).dtype).removeprefix("torch.")
+        trained = (p for p in self.module(0).parameters() if p.requires_grad)
+        return str(next(trained).dtype).removeprefix("torch.")
 
     def module(self, seed: int) -> nn.Module:
         """A module with the initial weights of a seed; the generators are left as they were."""
@@ -119,13 +121,20 @@ class TorchTask:
         return self._program(group, trials, how.lanes), 1
 
     def final(self, lane: Any) -> dict[str, Tensor]:
-        """The state_dict of a lane, as `Outcome.params` of these tasks is."""
-        return _lanes.module_of(self.module(0), lane).state_dict()
+        """The state_dict of a lane, as `Outcome.params` of these tasks is.
+
+        Buffers that are not persistent are in it as well: such a module loads it with
+        ``strict=False`` and takes them by name.
+        """
+        module = _lanes.module_of(self.module(0), lane)
+        return {**dict(module.named_buffers()), **module.state_dict()}
 
     def held_out_loss(self, outcome: Outcome) -> float:
         """Mean loss on held-out data of the parameters of an outcome."""
-        module = self.module(0)
-        module.load_state_dict(outcome.params)
+        module = self.module(outcome.trial.seed)
+        module.load_state_dict(outcome.params, strict=False)
+        for name, buffer in module.named_buffers():
+            buffer.copy_(outcome.params[name])
         module.to(self.device).eval()
         own = {name: torch.tensor(float(outcome.trial.config[name])) for name in self.own}
         extra = (own,) if own else ()
@@ -144,6 +153,7 @@ class TorchTask:
 
 def _check(task: TorchTask) -> None:
     counts(task)
+    names(task)
     for part in ("train", "validation", "held_out"):
         data = getattr(task, part)
         if data is None and part == "held_out":
@@ -162,12 +172,14 @@ def _check(task: TorchTask) -> None:
                 f"tensors of {part} must hold as many examples as each other, at least one: got "
                 f"{[len(x) for x in leaves]}"
             )
+        _same_examples(task, part)
     batch_fits(task, len(pytree.tree_leaves(task.train)[0]))
     module = task.module(0)
     if not isinstance(module, nn.Module):
         raise TypeError(
             f"make of task {task.name!r} must return a torch module, got {type(module).__name__}"
         )
+    _lanes.Layout(module)
     module = module.to(task.device)
     batch = pytree.tree_map(
         lambda x: torch.as_tensor(x)[: task.batch_size].to(task.device), task.train
@@ -177,6 +189,23 @@ def _check(task: TorchTask) -> None:
     for what, function in functions.items():
         arguments = (module, batch, *(extra if what == "loss" else ()))
         _scalar(task, what, function, arguments)
+
+
+def _same_examples(task: TorchTask, part: str) -> None:
+    """An example of validation looks like one of training."""
+    structures = [pytree.tree_structure(getattr(task, name)) for name in ("train", part)]
+    if structures[0] != structures[1]:
+        raise ValueError(
+            f"{part} must have the structure of train, {structures[0]}; got {structures[1]}"
+        )
+    shapes = [
+        [tuple(x.shape[1:]) for x in pytree.tree_leaves(getattr(task, name))]
+        for name in ("train", part)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"an example of {part} has tensors of shapes {shapes[1]}, one of train {shapes[0]}"
+        )
 
 
 def _scalar(task: TorchTask, what: str, function: Any, arguments: tuple[Any, ...]) -> None:

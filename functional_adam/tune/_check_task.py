@@ -14,6 +14,8 @@ from . import _evaluate
 from ._tree import examples, take
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
+COLUMNS = ("phase", "seed", "steps", "of", "validation", "diverged", "seconds")
+"""Of a study's table, beside the hyperparameters."""
 
 
 def check(task: Any) -> None:
@@ -25,6 +27,7 @@ def check(task: Any) -> None:
 def shapes(task: Any) -> None:
     """Raise the first of a task's errors that show without computing anything."""
     _numbers(task)
+    names(task)
     for part in ("train", "validation", "held_out"):
         if part != "held_out" or task.held_out is not None:
             _arrays(task, part)
@@ -42,6 +45,20 @@ def counts(task: Any) -> None:
         value = getattr(task, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+
+
+def names(task: Any) -> None:
+    """Raise ValueError where a metric or a hyperparameter of a task has a study's own name."""
+    if "loss" in task.metrics:
+        raise ValueError(
+            f"metrics of task {task.name!r} must not be called 'loss': that is what is chosen by"
+        )
+    taken = [name for name in task.own if name in COLUMNS]
+    if taken:
+        raise ValueError(
+            f"own of task {task.name!r} must not hold {', '.join(taken)}: columns of a study have "
+            f"these names, {', '.join(COLUMNS)}"
+        )
 
 
 def batch_fits(task: Any, n: int) -> None:

@@ -8,9 +8,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._check import is_decay_rate
+
 Scale = Literal["log", "linear", "log_one_minus", "choice"]
 Side = Literal["low", "high"]
 SCALES: tuple[Scale, ...] = ("log", "linear", "log_one_minus", "choice")
+# 1 - b is known to 1e-16: nearer to 1 a double has no digits of it.
+BELOW_ONE = 1 - 1e-8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Dimension:
         per: name of another hyperparameter that is multiplied: the range is that of the product.
             Decoupled decay shrinks parameters by ``learning_rate * weight_decay`` a step, so it is
             that product whose good values do not move with the learning rate.
-        bounds: values no widening may pass; None: those the scale has.
+        bounds: values no widening may pass; None: those the scale and the name have: a linear range
+            that begins at zero or above stays there, decay rates and `warmup` stay below 1.
 
     Examples:
         >>> tune.Dimension("learning_rate", 1e-4, 1e-1, "log").name
@@ -59,6 +64,9 @@ class Dimension:
                 f"{self.name}: choices belong to scale 'choice', which needs at least one; got "
                 f"scale={self.scale!r}, choices={self.choices!r}"
             )
+        for field in ("low", "high", "default"):
+            object.__setattr__(self, field, plain(getattr(self, field)))
+        object.__setattr__(self, "choices", tuple(plain(x) for x in self.choices))
         if self.scale == "choice":
             if len(set(self.choices)) < len(self.choices):
                 raise ValueError(f"choices of {self.name} must differ, got {self.choices!r}")
@@ -88,12 +96,15 @@ class Dimension:
         """Values no widening may pass."""
         if self.bounds is not None:
             return self.bounds
-        return {
-            "log": (0.0, math.inf),
-            "linear": (-math.inf, math.inf),
-            "log_one_minus": (0.0, 1.0),
-            "choice": (0.0, math.inf),
-        }[self.scale]
+        least = -math.inf if self.scale == "linear" and self.low < 0 else 0.0
+        if self.scale == "linear" and (self.name == "warmup" or is_decay_rate(self.name)):
+            return least, BELOW_ONE
+        return least, 1.0 if self.scale == "log_one_minus" else math.inf
+
+    def within(self, value: float) -> float:
+        """A value, moved within `bounds`; that of a product as it is."""
+        low, high = self.limits
+        return value if self.per is not None else min(max(value, low), high)
 
     def to_unit(self, value: Any, config: Any = None) -> float:
         """Position of a value, in [0, 1] inside the range.
@@ -144,8 +155,7 @@ class Dimension:
         if side == "low":
             return dataclasses.replace(self, low=max(self._backward(low - by), least))
         if self.scale == "log_one_minus":
-            # 1 - b is known to 1e-16: nearer to 1 a double has no digits of it.
-            most = min(most, 1 - 1e-8)
+            most = min(most, BELOW_ONE)
         return dataclasses.replace(self, high=min(self._backward(high + by), most))
 
     def middle(self, config: Any = None) -> Any:
@@ -175,3 +185,9 @@ class Dimension:
         if self.scale == "linear":
             return at
         return float(-np.expm1(-at)) if self.scale == "log_one_minus" else math.exp(at)
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy or JAX as one of Python; anything else as it is."""
+    is_scalar = hasattr(value, "item") and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar else value

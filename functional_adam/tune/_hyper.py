@@ -7,6 +7,7 @@ Everything numeric is data, so that no value compiles anything. `b1`, `b2` and t
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import numbers
 from collections.abc import Mapping, Sequence
@@ -23,7 +24,7 @@ from ..dialects import DIALECTS, Dialect
 from ..precision import with_master
 from ..rules import ALGORITHMS, Algorithm
 from ..schedules import warmup_cosine
-from .space import Config
+from .space import Config, Space
 
 STATIC = {"algorithm": ALGORITHMS, "dialect": DIALECTS}
 DEFAULTS: Mapping[str, Any] = {
@@ -42,7 +43,8 @@ class Group:
     Attributes:
         algorithm: name in `ALGORITHMS`; with `selects`, that of the AMSGrad variant.
         dialect: name in `DIALECTS`.
-        selects: whether `amsgrad` is data, on or off in each lane.
+        selects: whether `amsgrad` is data, on or off in each lane; not where the dialect's AMSGrad
+            differs from its Adam by more than the maximum, in the corrections.
     """
 
     algorithm: str
@@ -101,13 +103,28 @@ def group_of(config: Config) -> Group:
                 f"amsgrad belongs to adam and adamw; got algorithm={algorithm!r} with "
                 f"amsgrad={config['amsgrad']!r}"
             )
-        algorithm = twins[algorithm]
+        selects = _differs_by_the_maximum(DIALECTS[chosen["dialect"]])
+        if selects or config["amsgrad"]:
+            algorithm = twins[algorithm]
     if chosen["dialect"] != DEFAULTS["dialect"] and not ALGORITHMS[algorithm].has_dialects:
         raise ValueError(
             f"{algorithm} has no dialects: leave dialect={chosen['dialect']!r} out, or choose "
             "another algorithm"
         )
     return Group(algorithm, chosen["dialect"], selects)
+
+
+def _differs_by_the_maximum(dialect: Dialect) -> bool:
+    return dialect.amsgrad != "uncorrected" or dialect.bias_correction == "none"
+
+
+def check_space(space: Space, own: Sequence[str]) -> None:
+    """Raise ValueError where names or choices of a space do not go together."""
+    static = [d for d in space.dimensions if d.name in (*STATIC, "amsgrad") and d.choices]
+    for values in itertools.product(*(d.choices for d in static)):
+        config = {**space.default(), **{d.name: x for d, x in zip(static, values, strict=True)}}
+        check(config, own)
+        transformation(group_of(config), "float32", None)
 
 
 def check(config: Config, own: Sequence[str]) -> None:
@@ -123,17 +140,22 @@ def check(config: Config, own: Sequence[str]) -> None:
     if missing:
         raise ValueError(f"the configuration has no {', '.join(missing)}: {dict(config)}")
     group = group_of(config)
-    for name in NUMBERS:
-        if name in config:
-            _check.number(name, _real(name, config[name]))
+    for name in own:
+        if name in (*DEFAULTS, "learning_rate", "amsgrad", *group.names):
+            raise ValueError(
+                f"own: {name} is the optimizer's already; give the task's another name"
+            )
+    theirs = [name for name in NUMBERS if name in config and name not in own]
+    for name in theirs:
+        _check.number(name, _real(name, config[name]))
     for name, most in (("warmup", 1.0), ("final", math.inf)):
         value = _real(name, config.get(name, DEFAULTS[name]))
         if not 0 <= value < most:
             raise ValueError(f"{name} must be in [0, {most}), got {value}")
     if "amsgrad" in config and not isinstance(config["amsgrad"], bool | np.bool_):
         raise ValueError(f"amsgrad must be True or False, got {config['amsgrad']!r}")
-    for name in NUMBERS:
-        if name in config and name not in ("learning_rate", *group.names):
+    for name in theirs:
+        if name not in ("learning_rate", *group.names):
             raise ValueError(
                 f"{name} has no meaning for {group.algorithm} in dialect {group.dialect}"
             )
@@ -156,7 +178,8 @@ def filled(config: Config, of: int) -> dict[str, Any]:
     else:
         given["weight_decay"] = values.get("weight_decay", 0.0)
     values |= group.reading.fill(given, decoupled=group.decoupled)
-    values["warmup"] = round(values["warmup"] * of)
+    # The last update is not of the warm-up, or there would be no peak.
+    values["warmup"] = min(round(values["warmup"] * of), of - 1)
     return values
 
 
@@ -222,7 +245,8 @@ def update_arguments(group: Group, h: Hyper, count: Any) -> dict[str, Any]:
 def _selecting(tx: optax.GradientTransformationExtraArgs) -> Any:
     """AMSGrad where the argument `amsgrad` is true, else Adam, in one program.
 
-    With a maximum so far of zero, AMSGrad's maximum is v itself, and its step is Adam's.
+    With a maximum so far of zero, AMSGrad's maximum is v itself, and its step is Adam's, in the
+    dialects that `_differs_by_the_maximum`.
     """
 
     def update(updates, state, params=None, **extra):

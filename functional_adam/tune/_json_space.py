@@ -34,8 +34,6 @@ def _plain(value: Any, where: str) -> Any:
         return {key: _plain(item, f"{where}, {key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, where) for item in value]
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        value = value.item()
     if value is not None and not isinstance(value, bool | int | float | str):
         raise TypeError(f"{where}: must be a number, a bool or a name to be logged, got {value!r}")
     return value

@@ -32,8 +32,8 @@ class Contender:
         losses: validation loss by seed.
         diverged: whether any of them diverged.
         distance: from the defaults, in positions of the space; 0 for untuned Adam.
-        error: standard error of the mean, from the relative spread of all contenders together: two
-            seeds alone tell nothing of their spread.
+        error: standard error of the mean, from the spread of all contenders together, relative
+            where all losses are positive: two seeds alone tell nothing of their spread.
     """
 
     config: Config
@@ -74,18 +74,21 @@ def contenders(outcomes: Sequence[Outcome], space: Space, baseline: Config) -> l
         losses = {outcome.trial.seed: _digits(outcome.validation) for outcome in own}
         away = 0.0 if config == baseline else distance(space, config)
         found.append(Contender(config, losses, any(o.diverged for o in own), away))
-    spread = _spread(found)
-    errors = [spread * abs(c.mean) / len(c.losses) ** 0.5 for c in found]
+    # Where losses cross zero, their mean is no measure of their spread.
+    relative = all(loss > 0 for c in found for loss in c.losses.values())
+    scales = [c.mean if relative else 1.0 for c in found]
+    spread = _spread(found, scales)
+    errors = [spread * scale / len(c.losses) ** 0.5 for c, scale in zip(found, scales, strict=True)]
     return [dataclasses.replace(c, error=e) for c, e in zip(found, errors, strict=True)]
 
 
-def _spread(found: Sequence[Contender]) -> float:
-    """Standard deviation of losses over their mean, of all contenders; NaN of single losses."""
+def _spread(found: Sequence[Contender], scales: Sequence[float]) -> float:
+    """Standard deviation of losses over their scales, of all contenders; NaN of single losses."""
     squares: list[float] = []
     freedom = 0
-    for c in found:
-        if len(c.losses) > 1 and c.mean and not c.diverged:
-            squares += [(loss / c.mean - 1) ** 2 for loss in c.losses.values()]
+    for c, scale in zip(found, scales, strict=True):
+        if len(c.losses) > 1 and not c.diverged:
+            squares += [((loss - c.mean) / scale) ** 2 for loss in c.losses.values()]
             freedom += len(c.losses) - 1
     # Exact sums: several processes finish in another order each time.
     return math.sqrt(math.fsum(squares) / freedom) if freedom else math.nan

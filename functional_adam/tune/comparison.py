@@ -52,7 +52,10 @@ class Cell:
     @property
     def upper(self) -> float:
         """Upper quartile of the losses."""
-        return float(np.quantile(self.losses, 0.75))
+        with np.errstate(invalid="ignore"):
+            found = float(np.quantile(self.losses, 0.75))
+        # Between infinite losses there is nothing to interpolate.
+        return math.inf if math.isnan(found) else found
 
 
 def compare(

@@ -32,6 +32,7 @@ def head(task: Any, space: Space, strategy: str, plan: Plan) -> dict[str, Any]:
             batch_size=task.batch_size,
             dtype=task.dtype,
             data=fingerprint(task),
+            **({"before": True} if getattr(task, "before", None) is not None else {}),
         ),
         space=space_record(space),
         strategy=strategy,
@@ -49,6 +50,12 @@ def last_head(records: list[dict[str, Any]]) -> dict[str, Any] | None:
     return heads[-1] if heads else None
 
 
+def end_of(records: list[dict[str, Any]], plan: Plan) -> dict[str, Any] | None:
+    """The record that ends a study of this plan, or None."""
+    ends = [r for r in records if r.get("kind") == "end" and r.get("runs") == plan.runs]
+    return ends[-1] if ends else None
+
+
 def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: Any) -> None:
     """Raise ValueError, naming what differs, where a log is of another study."""
     for name in FIXED:
@@ -56,8 +63,8 @@ def check_same(old: Mapping[str, Any], new: Mapping[str, Any], where: Any) -> No
             continue
         a, b = old[name], new[name]
         if name == "task":
-            key = next(key for key in b if a.get(key) != b[key])
-            name, a, b = f"task (the task's {key})", a.get(key), b[key]
+            key = next(key for key in (*b, *a) if a.get(key) != b.get(key))
+            name, a, b = f"task (the task's {key})", a.get(key), b.get(key)
         elif name == "space":
             a, b = _in_words(a), _in_words(b)
         raise ValueError(
@@ -89,11 +96,19 @@ def fingerprint(task: Any) -> str:
         leaves, structure = jax.tree.flatten(part)
         digest.update(str(structure).encode())
         for leaf in leaves:
-            # A torch tensor may be on another device.
-            array = np.asarray(leaf.cpu() if hasattr(leaf, "cpu") else leaf)
+            array = _as_numpy(leaf)
             digest.update(f"{array.dtype}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()[:16]
+
+
+def _as_numpy(leaf: Any) -> np.ndarray:
+    if hasattr(leaf, "detach"):  # a torch tensor, of any device and dtype
+        leaf = leaf.detach().cpu()
+        return np.asarray(leaf.float() if str(leaf.dtype) == "torch.bfloat16" else leaf)
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return np.asarray(leaf)
 
 
 def _in_words(space: Mapping[str, Any]) -> str:

@@ -22,6 +22,13 @@ _FIELDS = {
     "training": (*_WORK, "validation", "diverged", "curve", "metrics", "seconds", "trained"),
     "held_out": (*_WORK, "loss"),
 }
+_NUMBER = (int, float, str)  # NaN and infinity are strings
+_TYPES: dict[str, Any] = {
+    "version": int, "task": dict, "space": dict, "strategy": str, "seed": int, "runs": _NUMBER,
+    "half": bool, "config": dict, "steps": int, "of": int, "validation": _NUMBER,
+    "diverged": bool, "curve": list, "metrics": dict, "seconds": _NUMBER, "trained": int,
+    "loss": _NUMBER,
+}  # fmt: skip
 
 
 class Log:
@@ -136,7 +143,9 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
         return None
-    return record if all(name in record for name in _FIELDS.get(record["kind"], ())) else None
+    fields = _FIELDS.get(record["kind"], ())
+    whole = all(isinstance(record.get(name), _TYPES[name]) for name in fields)
+    return record if whole else None
 
 
 def _strict(value: Any) -> Any:

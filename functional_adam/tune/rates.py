@@ -219,8 +219,13 @@ def _smooth(losses: np.ndarray) -> np.ndarray:
 
 def _end(smoothed: np.ndarray) -> int:
     """Steps before the loss explodes."""
-    lowest = np.minimum.accumulate(np.where(np.isfinite(smoothed), smoothed, np.inf))
-    bad = ~np.isfinite(smoothed) | (smoothed > _BEYOND * np.maximum(lowest, _LOWEST))
+    finite = np.where(np.isfinite(smoothed), smoothed, np.inf)
+    lowest = np.minimum.accumulate(finite)
+    beyond = _BEYOND * np.maximum(lowest, _LOWEST)
+    if finite.min() < 0:
+        # A loss that goes below zero is measured by how far it falls.
+        beyond = lowest + _BEYOND * max(finite[0] - finite.min(), _LOWEST)
+    bad = ~np.isfinite(smoothed) | (smoothed > beyond)
     return int(np.argmax(bad)) if bad.any() else len(smoothed)
 
 

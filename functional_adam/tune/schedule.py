@@ -9,6 +9,7 @@ import numpy as np
 from ._batches import Batches as Batches
 from ._check_task import batch_fits as batch_fits
 from ._check_task import counts as counts
+from ._check_task import names as names
 from ._evaluate import AT_ONCE as AT_ONCE
 from ._hyper import filled as filled
 from ._hyper import group_of as group_of

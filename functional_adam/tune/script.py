@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ._hyper import STATIC, filled, group_of
 from .budget import Plan
 from .choice import chosen, ranked
 from .jobs import Job, outcome_of
@@ -19,7 +20,8 @@ from .strategies import Strategy
 from .trial import Outcome, Trial
 
 Record = dict[str, Any]
-Course = Generator[list[Job], list[Record], None]
+Course = Generator[list[Job], list[Record], list[Config]]
+LEARNING_RATE = 1e-3  # torch's default, and that of most
 
 
 class OutOfTimeError(Exception):
@@ -27,12 +29,22 @@ class OutOfTimeError(Exception):
 
 
 def untuned(space: Space) -> Config:
-    """Adam as it comes: its defaults, a constant learning rate, no decay."""
-    return {**space.default(), "final": 1.0, "warmup": 0.0, "weight_decay": 0.0}
+    """Adam as it comes: its defaults, a constant learning rate, no decay.
+
+    What a space fixes, or gives a default of its own, is the user's and stays.
+    """
+    config = dict(space.default())
+    static = {name: config[name] for name in (*STATIC, "amsgrad") if name in config}
+    known = filled({**static, "learning_rate": LEARNING_RATE}, 1)
+    theirs = ("learning_rate", *group_of(static).names)
+    for d in space.dimensions:
+        if d.default is None and not d.choices and d.name in theirs:
+            config[d.name] = known[d.name]
+    return {**config, "final": 1.0, "warmup": 0.0, "weight_decay": 0.0}
 
 
 def course(space: Space, strategy: Strategy, plan: Plan, *, held_out: bool) -> Course:
-    """All jobs of a study, round after round."""
+    """All jobs of a study, round after round; returns the finalists."""
     baseline = untuned(space)
     fresh = yield from _train(plan, [baseline], plan.fresh, "baseline")
     searched: list[Outcome] = []
@@ -56,6 +68,7 @@ def course(space: Space, strategy: Strategy, plan: Plan, *, held_out: bool) -> C
     if held_out and best is not None:
         configs = [baseline] if best.config == baseline else [baseline, best.config]
         yield _jobs("held_out", plan, configs, plan.fresh, "held_out")
+    return finalists
 
 
 def _train(

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from .._check import is_decay_rate
 from ..dialects import DIALECTS
 from ..rules import ALGORITHMS
-from ._dimension import Dimension, Side
+from ._dimension import Dimension, Side, plain
 
 Config = Mapping[str, Any]
 """Hyperparameters by name, as plain numbers, bools and names.
@@ -43,13 +43,19 @@ class Space:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)}: given more than once in a Space")
-        known = set(self.fixed)
+        object.__setattr__(self, "fixed", {k: plain(x) for k, x in self.fixed.items()})
+        known: dict[str, Any] = {name: (value,) for name, value in self.fixed.items()}
         for d in self.dimensions:
             if d.per is not None and d.per not in known:
                 raise ValueError(
                     f"{d.name} is a product with {d.per}, which must stand before it in the space"
                 )
-            known.add(d.name)
+            if d.per is not None and not all(x > 0 for x in known[d.per]):
+                raise ValueError(
+                    f"{d.name} is a product with {d.per}, which must be positive: let {d.per} "
+                    f"begin above 0, or give {d.name} a Dimension without per"
+                )
+            known[d.name] = d.choices or (d.low,)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -182,8 +188,11 @@ def _further(name: str, default: float) -> Dimension:
 
 def _optional(algorithm: str) -> Mapping[str, Dimension]:
     """What can be added by name: the same for all, and what only this algorithm has."""
-    defaults = ALGORITHMS[algorithm].defaults
-    return _OPTIONAL | {
+    row, defaults = ALGORITHMS[algorithm], ALGORITHMS[algorithm].defaults
+    without = {"eps"} - {*row.hyperparameters}
+    without |= set() if row.has_dialects else {"dialect"}
+    without |= set() if algorithm in ("adam", "adamw") else {"amsgrad"}
+    return {name: d for name, d in _OPTIONAL.items() if name not in without} | {
         name: _further(name, default)
         for name, default in defaults.items()
         if default is not None and name not in {*_OPTIONAL, *_ALWAYS}

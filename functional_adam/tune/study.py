@@ -36,6 +36,8 @@ class Best:
             was not trained at full length before.
         is_default: whether this is untuned Adam, from which no finalist could be told apart.
         held_out: mean loss on held-out data; None where there are none or it was not measured yet.
+        dtype: of the task's weights.
+        before: whether the task puts another transformation before the optimizer.
     """
 
     config: Config
@@ -45,6 +47,8 @@ class Best:
     as_seen: float
     is_default: bool
     held_out: float | None
+    dtype: str = "float32"
+    before: bool = False
 
     def as_code(self, framework: Framework) -> str:
         """Code to paste: the optimizer and its schedule.
@@ -57,7 +61,7 @@ class Best:
         """
         from .code import as_code
 
-        return as_code(self.config, self.steps, framework)
+        return as_code(self.config, self.steps, framework, dtype=self.dtype, before=self.before)
 
 
 class Study:
@@ -115,8 +119,15 @@ class Study:
 
     @functools.cached_property
     def contenders(self) -> list[Contender]:
-        """Untuned Adam and what was confirmed, with losses on as many seeds as the plan has."""
-        found = contenders(self.fresh, self.space, self.baseline)
+        """Untuned Adam and what was confirmed, with losses on as many seeds as the plan has.
+
+        Of a study that went on with a larger budget, the finalists of that: what was confirmed
+        before has had more chances.
+        """
+        end = head_.end_of(self.log.records, self.plan) or {}
+        kept = [self.baseline, *end["finalists"]] if "finalists" in end else None
+        fresh = [o for o in self.fresh if kept is None or o.trial.config in kept]
+        found = contenders(fresh, self.space, self.baseline)
         return [
             c for c in found if set(self.plan.fresh[: self.plan.confirmations]) <= set(c.losses)
         ]
@@ -129,8 +140,7 @@ class Study:
     @property
     def finished(self) -> bool:
         """Whether a configuration has been chosen."""
-        end = dict(kind="end", runs=self.plan.runs)
-        return end in self.log.records
+        return head_.end_of(self.log.records, self.plan) is not None
 
     @functools.cached_property
     def best(self) -> Best:
@@ -162,6 +172,8 @@ class Study:
             min(seen, default=math.nan),
             found.config == self.baseline,
             self.held_out(found.config),
+            self.head["task"]["dtype"],
+            self.head["task"].get("before", False),
         )
 
     def _why_none(self) -> str:

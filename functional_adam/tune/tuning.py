@@ -15,15 +15,16 @@ import jax
 
 from ._choose import choose_execution
 from ._execution import Execution
+from ._hyper import check_space
 from .budget import LEAST, Plan
 from .engine import held_out, population
-from .head import check_same, head, last_head, name_of
+from .head import check_same, end_of, head, last_head, name_of
 from .jobs import Job
 from .log import Log, can_be_shared
 from .progress import OnProgress
-from .script import OutOfTimeError, course, untuned
+from .script import Course, OutOfTimeError, course, untuned
 from .shared import SharedWork
-from .space import Space, adamw_space
+from .space import Config, Space, adamw_space
 from .strategies import Strategy, strategy_named
 from .study import Study
 from .task import Task
@@ -97,12 +98,12 @@ def tune(
         if not isinstance(task, Task):
             raise ValueError(f"dtype={dtype!r}: the dtype of a torch task is that of its module")
         task = dataclasses.replace(task, dtype=dtype)
+    if engine is None:
+        task.check()
     space = adamw_space(steps=task.steps) if space is None else space
     search, plan, log, begun = ready(
         task, budget=budget, seconds=seconds, strategy=strategy, space=space, out=out, seed=seed
     )
-    if engine is None:
-        task.check()
     with contextlib.ExitStack() as stack:
         work = _work(engine or _none, log, task, storage, workers, begun)
         if isinstance(work, SharedWork):
@@ -116,9 +117,9 @@ def tune(
         _begin(log, begun)
         rounds = course(space, search, plan, held_out=task.held_out is not None)
         deadline = math.inf if seconds is None else started + seconds
-        _follow(rounds, work, deadline, plan, on_round)
-        end = dict(kind="end", runs=plan.runs)
-        log.append_unless(end, lambda: end in log.records)
+        finalists = _follow(rounds, work, deadline, plan, on_round)
+        end = dict(kind="end", runs=plan.runs, finalists=[dict(c) for c in finalists])
+        log.append_unless(end, lambda: end_of(log.records, plan) is not None)
     return Study(log)
 
 
@@ -144,6 +145,7 @@ def ready(
     name, search = strategy_named(strategy)
     if not len(space):
         raise ValueError("space: there is nothing to search, every hyperparameter is fixed")
+    check_space(space, task.own)
     plan = Plan(LEAST if budget is None else budget, task.steps, seed, task.dtype in HALF)
     log = Log(None if out is None else Path(out))
     begun = head(task, space, name, plan)
@@ -226,8 +228,10 @@ def _measured(
     return dataclasses.replace(plan, runs=found["runs"])
 
 
-def _follow(rounds: Any, work: Work, deadline: float, plan: Plan, on_round: Report | None) -> None:
-    """Do round after round until the course ends."""
+def _follow(
+    rounds: Course, work: Work, deadline: float, plan: Plan, on_round: Report | None
+) -> list[Config]:
+    """Do round after round until the course ends; returns what it does."""
     jobs, late, spent = next(rounds), False, 0.0
     while True:
         try:
@@ -241,5 +245,5 @@ def _follow(rounds: Any, work: Work, deadline: float, plan: Plan, on_round: Repo
             records = work.perform(jobs)
             spent += sum(job.trial.steps for job in jobs) / plan.steps
             jobs = rounds.send(records)
-        except StopIteration:
-            return
+        except StopIteration as end:
+            return end.value

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import typer
 
+from .._output import finite
+
 
 def compared(
     task: Any,
@@ -67,7 +69,7 @@ def as_lines(cells: list[Any]) -> list[str]:
     lines = ["median held-out loss (upper quartile)", head]
     for name, row in table.items():
         cell = "".join(f"{_text(row.get(b)):>20}" for b in budgets)
-        lines.append(f"{name:14}{cell}{_mean_ratio(table, name, budgets):>18.3f}")
+        lines.append(f"{name:14}{cell}{_ratio_text(_mean_ratio(table, name, budgets)):>18}")
     first = cells[0]
     return [*lines, f"{first.strategy}: {_text(first)}"]
 
@@ -83,7 +85,7 @@ def as_markdown(cells: list[Any]) -> str:
     ]
     for name, row in table.items():
         values = " | ".join(_text(row.get(b)) for b in budgets)
-        lines.append(f"| {name} | {values} | {_mean_ratio(table, name, budgets):.3f} |")
+        lines.append(f"| {name} | {values} | {_ratio_text(_mean_ratio(table, name, budgets))} |")
     return "\n".join(lines) + "\n"
 
 
@@ -100,7 +102,7 @@ def as_json(cells: list[Any]) -> str:
         )
         for cell in cells
     ]
-    return json.dumps(rows, indent=2) + "\n"
+    return json.dumps(finite(rows), indent=2, allow_nan=False) + "\n"
 
 
 def _table(cells: list[Any]) -> dict[str, dict[float, Any]]:
@@ -112,12 +114,18 @@ def _table(cells: list[Any]) -> dict[str, dict[float, Any]]:
 
 
 def _mean_ratio(table: Any, name: str, budgets: list[float]) -> float:
-    """Geometric mean, over budgets, of the median to the best strategy's."""
+    """Geometric mean, over budgets, of the median to the best strategy's; NaN: has no meaning."""
     logs = []
     for b in budgets:
         best = min(row[b].median for row in table.values())
+        if not best > 0:
+            return math.nan
         logs.append(math.log(table[name][b].median / best))
     return math.exp(float(np.mean(logs)))
+
+
+def _ratio_text(ratio: float) -> str:
+    return "-" if math.isnan(ratio) else f"{ratio:.3f}"
 
 
 def _text(cell: Any) -> str:

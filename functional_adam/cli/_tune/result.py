@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from typing import Any
+
+from .._output import finite
 
 
 def show(study: Any) -> None:
     """Print what was chosen, beside untuned Adam, and what to keep in mind."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console(soft_wrap=True, highlight=False)
-    table = Table(title=f"{study.head['task']['name']}: {study.cost:.1f} full trainings")
+    name = escape(study.head["task"]["name"])
+    table = Table(title=f"{name}: {study.cost:.1f} full trainings")
     for heading in ("", "untuned Adam", "tuned"):
         table.add_column(heading, justify="left" if not heading else "right")
     best, untuned = study.best, study.untuned
@@ -24,16 +29,17 @@ def show(study: Any) -> None:
     )
     table.add_row("held-out loss", _number(study.held_out(study.baseline)), _number(best.held_out))
     for name, value in best.config.items():
-        table.add_row(name, _plain(study.baseline.get(name, "")), _plain(value))
+        table.add_row(name, *(escape(_plain(x)) for x in (study.baseline.get(name, ""), value)))
     console.print(table)
     for warning in study.warnings:
-        console.print(f"[bold]![/bold] {warning}")
+        console.print(f"[bold]![/bold] {escape(warning)}")
     for record in study.log.records:
         if record["kind"] == "probe":
             console.print(f"Adam wholly in {record['dtype']}:", *record["verdict"], sep="\n  ")
     if study.folder is not None:
-        console.print(f"next: functional-adam report {study.folder}")
-        console.print(f"      functional-adam code {study.folder} --for torch")
+        folder = escape(shlex.quote(str(study.folder)))
+        console.print(f"next: functional-adam report {folder}")
+        console.print(f"      functional-adam code {folder} --for torch")
 
 
 def as_json(study: Any) -> str:
@@ -60,7 +66,7 @@ def as_json(study: Any) -> str:
         cost=study.cost,
         seconds=study.seconds,
     )
-    return json.dumps(result, indent=2) + "\n"
+    return json.dumps(finite(result), indent=2, allow_nan=False) + "\n"
 
 
 def _pm(mean: float, error: float) -> str:

@@ -26,6 +26,8 @@ def prepared(name: str, dtype: str | None, steps: int | None, search: list[str])
         import jax
 
         jax.config.update("jax_enable_x64", True)
+    from functional_adam.tune._hyper import check_space
+
     task = _task(name)
     changes = {"dtype": dtype, "steps": steps}
     if dtype is not None and "dtype" not in {field.name for field in dataclasses.fields(task)}:
@@ -33,6 +35,8 @@ def prepared(name: str, dtype: str | None, steps: int | None, search: list[str])
     task = dataclasses.replace(task, **{k: x for k, x in changes.items() if x is not None})
     try:
         space = _space(search, task.steps)
+        if not task.own:
+            check_space(space, ())
     except ValueError as error:
         raise UsageError(f"--search: {error}") from None
     task.check()
@@ -79,12 +83,15 @@ def _from_file(path: Path, attribute: str) -> Any:
     """The Task of that name in a file; a function is called for it."""
     if not path.is_file():
         raise UsageError(f"TASK {path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"_task_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError(f"TASK {path}: is not a Python file")
     module = importlib.util.module_from_spec(spec)
     # What the file imports from beside it is found, as if the file were run.
     sys.path.insert(0, str(path.parent.absolute()))
+    # Dataclasses look their module up.
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -19,7 +19,14 @@ WRITERS: Mapping[str, Callable[..., str]] = MappingProxyType(
 )
 
 
-def as_code(config: Config, steps: int, framework: Framework) -> str:
+def as_code(
+    config: Config,
+    steps: int,
+    framework: Framework,
+    *,
+    dtype: str = "float32",
+    before: bool = False,
+) -> str:
     """Code that makes the optimizer and its schedule, and says how they are used.
 
     In JAX it defines `tx`, a gradient transformation; in PyTorch `make_optimizer(model)`, which
@@ -30,10 +37,12 @@ def as_code(config: Config, steps: int, framework: Framework) -> str:
         config: see `Config`; missing names have the algorithm's defaults.
         steps: length of the run, over which the schedule goes.
         framework: "functional_adam", "optax" or "torch".
+        dtype: of the weights: those in half precision are trained beside a float32 master.
+        before: whether the task put a transformation of its own, such as clipping, in front.
 
     Raises:
         ValueError: another framework, or one that has no such optimizer.
     """
     if framework not in WRITERS:
         raise ValueError(f"framework must be one of {', '.join(WRITERS)}; got {framework!r}")
-    return WRITERS[framework](settings(config, steps))
+    return WRITERS[framework](settings(config, steps, dtype, before))

@@ -27,11 +27,12 @@ def write_ours(s: Settings) -> str:
     arguments = "".join(f"    {name}={value!r},\n" for name, value in values.items())
     return "\n".join(
         [
-            *heading(s),
+            *heading(s, "with_master keeps it", "optax.chain(before, ...)"),
             "import functional_adam as fa",
             *([] if s.constant else ["import functional_adam.schedules"]),
             "",
             f"{schedule}tx = fa.{s.row.name}(\n    {rate},\n{arguments}{dialect})",
+            *(["tx = fa.with_master(tx)"] if s.is_half else []),
             *USAGE_IN_JAX,
         ]
     )

@@ -41,7 +41,11 @@ def write_optax(s: Settings) -> str:
         tx = f"optax.chain({tx}, optax.add_decayed_weights({taken}))"
     return "\n".join(
         [
-            *heading(s),
+            *heading(
+                s,
+                "keep yours in float32, or wrap tx in functional_adam.with_master",
+                "optax.chain(before, tx)",
+            ),
             "import optax",
             "",
             f"{schedule}tx = {tx}",

@@ -24,6 +24,8 @@ class Settings:
         final: last learning rate over the peak.
         steps: length of the run.
         own: hyperparameters that are not the optimizer's: the task's.
+        dtype: of the weights.
+        before: whether the task has a transformation in front.
     """
 
     row: Algorithm
@@ -34,6 +36,13 @@ class Settings:
     final: float
     steps: int
     own: dict[str, Any]
+    dtype: str
+    before: bool
+
+    @property
+    def is_half(self) -> bool:
+        """Whether the weights were trained beside a float32 master."""
+        return self.dtype in ("float16", "bfloat16")
 
     @property
     def constant(self) -> bool:
@@ -41,7 +50,7 @@ class Settings:
         return self.final == 1 and self.warmup == 0
 
 
-def settings(config: Config, steps: int) -> Settings:
+def settings(config: Config, steps: int, dtype: str, before: bool) -> Settings:
     """Read a configuration; raises ValueError where it cannot be."""
     if "learning_rate" not in config:
         raise ValueError(f"the configuration has no learning_rate: {dict(config)}")
@@ -62,6 +71,8 @@ def settings(config: Config, steps: int) -> Settings:
         final=float(full["final"]),
         steps=steps,
         own={name: x for name, x in config.items() if name not in known},
+        dtype=dtype,
+        before=before,
     )
 
 
@@ -82,11 +93,21 @@ def schedule_code(s: Settings, function: str, arguments: list[str]) -> tuple[str
     return "\n".join(lines), "learning_rate"
 
 
-def heading(s: Settings) -> list[str]:
-    """Comments that say what the code is, and what belongs to the task."""
+def heading(s: Settings, master: str, in_front: str) -> list[str]:
+    """Comments that say what the code is, and what belongs to the task.
+
+    Args:
+        s: settings.
+        master: what gives half-precision weights their float32 master.
+        in_front: what to do with the task's own transformation.
+    """
     lines = [f"# Tuned by functional_adam for a run of {s.steps} steps."]
     if s.own:
         lines.append(f"# The task's own hyperparameters: {s.own}")
+    if s.is_half:
+        lines.append(f"# Weights were {s.dtype} beside a float32 master: {master}.")
+    if s.before:
+        lines.append(f"# The task's `before` (clipping or the like) stands in front: {in_front}.")
     return lines
 
 

@@ -24,7 +24,11 @@ def write_torch(s: Settings) -> str:
     }
     arguments = "".join(f"        {name}={value!r},\n" for name, value in values.items())
     lines = [
-        *heading(s),
+        *heading(
+            s,
+            "keep yours in float32, or take functional_adam_torch's class with master_bits=32",
+            "do the same to the gradients before each step",
+        ),
         *[f"import {module}" for module in modules],
         *([] if has_twin else ["import functional_adam_torch as ft"]),
         "",

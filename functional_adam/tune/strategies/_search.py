@@ -96,9 +96,9 @@ def tidy(space: Space, config: Config) -> Config:
         value = out[d.name]
         if d.scale == "log_one_minus":
             complement = float(f"{1 - value:.{DIGITS}g}")
-            out[d.name] = float(f"{1 - complement:.12g}")
+            out[d.name] = d.within(float(f"{1 - complement:.12g}"))
         elif d.scale != "choice":
-            out[d.name] = float(f"{value:.{DIGITS}g}")
+            out[d.name] = d.within(float(f"{value:.{DIGITS}g}"))
     return out
 
 

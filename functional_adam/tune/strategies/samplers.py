@@ -24,6 +24,8 @@ def optuna_sampler(make: Callable[[int], Any], batch: int = BATCH) -> Strategy:
             depend on nothing but the seed and what it is told, or a study cannot be resumed.
         batch: trainings proposed at a time.
 
+    The strategy's name, which a study's log holds, is that of `make` and `batch`.
+
     Raises:
         ValueError: `batch` is less than 1.
     """
@@ -46,6 +48,7 @@ def optuna_sampler(make: Callable[[int], Any], batch: int = BATCH) -> Strategy:
             for trial, loss in zip(asked, losses, strict=True):
                 study.tell(trial, loss)
 
+    strategy.__name__ = f"optuna_sampler({getattr(make, '__qualname__', make)}, batch={batch})"
     return strategy
 
 
