@@ -380,3 +380,78 @@ def test_the_whole_step_compiled():
             warnings.simplefilter("ignore")  # of the compiler's own making
             compiled()
     assert_near(left, right, bound=64)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_parameters_that_share_memory_are_stepped_in_turn(late):
+    def trained(cls):
+        whole = torch.arange(12.0)
+        params = [torch.nn.Parameter(x) for x in (whole[:8], torch.ones(8), torch.zeros(3))]
+        shared = whole[4:]  # partly the first
+        if not late:
+            params[1].data = shared
+        optimizer = cls(params, lr=0.1)
+        for i in range(4):
+            if i == 2 and late:
+                params[1].data = shared
+            for p in params:
+                p.grad = torch.ones_like(p) * (i - 1.5)
+            optimizer.step()
+        return whole, params
+
+    (a, left), (b, right) = trained(torch.optim.Adam), trained(ft.Adam)
+    assert torch.equal(a, b)
+    assert all(torch.equal(x, y) for x, y in zip(left, right, strict=True))
+
+
+@pytest.mark.parametrize("engine", ["auto", "compile", "flat"])
+def test_parameters_that_have_left_are_let_go(engine):
+    optimizer = ft.Adam([torch.nn.Parameter(torch.ones(4)) for _ in range(3)], engine=engine)
+    gone = []
+    for _ in range(4):
+        for p in optimizer.param_groups[0]["params"]:
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+        for j in range(2):
+            old = optimizer.param_groups[0]["params"][j]
+            new = torch.nn.Parameter(old.detach().clone())
+            optimizer.state[new] = optimizer.state.pop(old)
+            optimizer.param_groups[0]["params"][j] = new
+            gone.append(weakref.ref(old))
+    for p in optimizer.param_groups[0]["params"]:
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    del old, p
+    assert [r for r in gone if r() is not None] == []
+    assert all(s["step"] == 5 for s in optimizer.state.values())
+
+
+@pytest.mark.parametrize("engine", ["auto", "flat"])
+def test_counts_of_any_shape_and_dtype(engine):
+    """A count beyond 2**24 stands still in float32; torch takes one of shape (1,)."""
+    for count in (torch.tensor([3.0]), torch.tensor(2.0**24 + 3, dtype=torch.float64)):
+        runs = []
+        for cls, options in ((torch.optim.Adam, {}), (ft.Adam, {"engine": engine})):
+            params = [torch.nn.Parameter(torch.ones(4)) for _ in range(3)]
+            optimizer = cls(params, **options)
+            for i in range(4):
+                for p in params:
+                    p.grad = torch.ones_like(p)
+                    if i == 1:
+                        optimizer.state[p]["step"] = count.clone()
+                optimizer.step()
+            runs.append([optimizer.state[p]["step"] for p in params])
+        for a, b in zip(*runs, strict=True):
+            assert a.dtype == b.dtype
+            assert torch.equal(a, b)
+            assert a == count + 3
+
+
+def test_an_engine_that_is_refused_is_not_taken():
+    p = torch.nn.Parameter(torch.ones(4))
+    optimizer = ft.Adam([p], moments="int8")
+    with pytest.raises(ValueError, match="flat"):
+        optimizer.engine = "flat"
+    assert optimizer.engine == "auto"
+    p.grad = torch.ones(4)
+    optimizer.step()

@@ -652,3 +652,35 @@ def test_a_factory_may_look_at_constants():
     optimizer = OptaxOptimizer(params, looks, lr=1.0, traced=())
     _step(optimizer, params)
     same(params, [jx(p - g) for p, g in zip(start(), draw(0, params), strict=True)])
+
+
+def test_a_state_with_a_key_is_saved_and_loaded():
+    def run(interrupted):
+        p = torch.nn.Parameter(torch.ones(3))
+        make = lambda: OptaxOptimizer([p], optax.noisy_sgd, lr=0.1, key=jax.random.key(3))  # noqa: E731
+        optimizer = make()
+        for i in range(4):
+            if interrupted and i == 2:
+                saved = optimizer.state_dict()
+                optimizer = make()
+                optimizer.load_state_dict(saved)
+            p.grad = torch.ones(3)
+            optimizer.step()
+        return p
+
+    assert torch.equal(run(True), run(False))
+
+
+def test_a_loss_of_one_element_is_a_scalar():
+    p = torch.nn.Parameter(torch.ones(3))
+    make = lambda lr: optax.chain(optax.sgd(lr), optax.contrib.reduce_on_plateau(patience=1))  # noqa: E731
+    optimizer = OptaxOptimizer([p], make, lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = p.square().sum().reshape(1)
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure).shape == (1,)
+    assert p[0] < 1

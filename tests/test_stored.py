@@ -569,3 +569,27 @@ def test_errors_say_what_is_wrong():
     with pytest.raises(TypeError, match="complex64"):
         optimizer.add_param_group({"params": p(3, dtype=torch.complex64)})
     assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize("engine", ["auto", "compile"])
+@pytest.mark.parametrize("moments", ["float32", "int8"])
+def test_state_that_is_not_contiguous_is_updated(moments, engine):
+    """As of channels_last weights; of small tensors 8-bit moments are float32."""
+
+    def steps(optimizer, p, n):
+        for i in range(n):
+            p.grad = torch.arange(1.0, 17.0).reshape(p.shape) * (i + 1)
+            optimizer.step()
+
+    start = torch.ones(2, 2, 2, 2).to(memory_format=torch.channels_last)
+    p, q = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    theirs = torch.optim.Adam([p], lr=0.1)
+    steps(theirs, p, 1)
+    q.data.copy_(p.data)
+    ours = ft.Adam([q], lr=0.1, moments=moments, engine=engine)
+    ours.load_state_dict(theirs.state_dict())
+    assert not ours.state[q]["exp_avg"].is_contiguous()
+    steps(theirs, p, 5)
+    steps(ours, q, 5)
+    torch.testing.assert_close(q, p, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(ours.state[q]["exp_avg"], theirs.state[p]["exp_avg"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -39,7 +39,14 @@ class Arena:
         self._owners: dict[Any, dict[int, Buffers]] = {}
         self._plans: dict[Any, _Plan] = {}
 
-    def step(self, batch: Batch, group: int, terms: Terms, run: Run) -> list[int]:
+    def step(
+        self,
+        batch: Batch,
+        group: int,
+        terms: Terms,
+        run: Run,
+        groups: Sequence[Mapping[str, Any]],
+    ) -> list[int]:
         """Count and take a step of the parameters that meet the terms.
 
         Args:
@@ -47,6 +54,7 @@ class Arena:
             group: its number.
             terms: which of them.
             run: steps what lies side by side.
+            groups: all param groups: what has left them is let go of.
 
         Returns:
             Positions of the others.
@@ -54,6 +62,7 @@ class Arena:
         plan = self._plans.get((group, terms))
         signature = _signature(batch, terms)
         if plan is None or not (same(batch.params, plan.params) and signature == plan.signature):
+            self._forget({id(p) for g in groups for p in g["params"]})
             plan = self._plans[group, terms] = self._plan(batch, group, terms, signature)
         for buffers, members in plan.parts:
             part = batch if len(members) == len(batch.params) else batch.take(members)
@@ -67,10 +76,22 @@ class Arena:
         }.values():
             buffers.release(state)
 
+    def _forget(self, present: set[int]) -> None:
+        """Let go of parameters that are not in the optimizer any more."""
+        for key, owners in list(self._owners.items()):
+            # A buffer holds its parameters: an id is theirs as long as it is here.
+            gone = {id(b) for i, b in owners.items() if i not in present}
+            if gone:
+                self._owners[key] = {i: b for i, b in owners.items() if id(b) not in gone}
+                self._plans.clear()
+
     def _plan(self, batch: Batch, group: int, terms: Terms, signature: list[Any]) -> _Plan:
         kinds: dict[Any, list[int]] = {}
+        shared = _sharing_memory(batch.params)
         for i, p in enumerate(batch.params):
-            key = (group, terms, p.dtype, p.device) if _meets(batch, i, terms) else None
+            key = None
+            if i not in shared and _meets(batch, i, terms):
+                key = (group, terms, p.dtype, p.device, batch.steps[i].dtype)
             kinds.setdefault(key, []).append(i)
         others = kinds.pop(None, [])
         parts: dict[int, tuple[Buffers, list[int]]] = {}
@@ -105,8 +126,12 @@ def _signature(batch: Batch, terms: Terms) -> list[Any]:
         list(map(_dtype, batch.params)),
         list(map(_dtype, batch.grads)),
         list(map(_device, batch.params)),
+        list(map(_dtype, batch.steps)),
+        list(map(Tensor.size, batch.steps)),
     ]
-    return [*signature, list(map(Tensor.stride, batch.params))] if terms.whole else signature
+    # Parameters that are copied in and out may be tied at any time.
+    own = Tensor.stride if terms.whole else Tensor.data_ptr
+    return [*signature, list(map(own, batch.params))]
 
 
 def _meets(batch: Batch, i: int, terms: Terms) -> bool:
@@ -121,7 +146,28 @@ def _meets(batch: Batch, i: int, terms: Terms) -> bool:
         and all(t.dtype == p.dtype and t.device == p.device for t in tensors)
         and all(is_dense(t) for t in ([p] if terms.whole else moments))
         and batch.steps[i].is_cpu
+        and batch.steps[i].ndim == 0
     )
+
+
+def _sharing_memory(params: Sequence[Tensor]) -> set[int]:
+    """Positions of parameters that have elements in common with others: torch steps them in turn,
+    each from where the last one ended.
+    """
+    spans = []
+    for i, p in enumerate(params):
+        if p.numel() and is_plain([p]):
+            last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
+            start = p.data_ptr()
+            spans.append((start, start + (last + 1) * p.element_size(), i))
+    found: set[int] = set()
+    end, holder = 0, -1
+    for start, stop, i in sorted(spans):
+        if start < end:
+            found |= {i, holder}
+        if stop > end:
+            end, holder = stop, i
+    return found
 
 
 def _fits(buffers: Buffers | None, batch: Batch, i: int) -> bool:

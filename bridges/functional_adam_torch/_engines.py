@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -68,19 +68,22 @@ class Engines:
         self._arena = Arena()
         self._broken = False
 
-    def step(self, engine: str, batch: Batch, group: int) -> None:
+    def step(
+        self, engine: str, batch: Batch, group: int, groups: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Count and take one step of a batch, in place.
 
         Args:
             engine: one of `ENGINES`; "auto" is the loop of "single", small tensors stepped as one.
             batch: the parameters.
             group: the number of their param group.
+            groups: all param groups of the optimizer.
         """
         if engine == "auto" and not _is_uniform(batch):
             engine = "single"
         if engine in _TERMS:
             run = _eager(batch) if engine == "auto" else self._run(batch)
-            others = self._arena.step(batch, group, _TERMS[engine], run)
+            others = self._arena.step(batch, group, _TERMS[engine], run, groups)
             if not others:
                 return
             batch = batch if len(others) == len(batch.params) else batch.take(others)

@@ -164,7 +164,14 @@ def to_array(tensor: Tensor, like: Any, name: str) -> jax.Array:
         raise ValueError(
             f"{name} is {array.dtype}{list(array.shape)}, here it is {data.dtype}{list(data.shape)}"
         )
-    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like)) if is_key else array
+    return jax.random.wrap_key_data(array, impl=_implementation(like)) if is_key else array
+
+
+def _implementation(like: Any) -> Any:
+    """Which generator a key is of; `like` may be no more than its shape and dtype."""
+    found: list[Any] = []
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), like)
+    return found[0]
 
 
 def device_of(p: Tensor) -> Any:

@@ -75,7 +75,8 @@ def step(
         if storage.coded and id(k) not in limits:
             limits[id(k)] = limit_on_host(algorithm.rule.limit, k, counts[i] + 1.0)
         at = Scalars(k, shrink, limits.get(id(k), 0.0), streams[0][i], streams[1][i])
-        columns = _flat(p, g, [entry[key] for key in keys_of(form, algorithm)])
+        kept = [entry[key] for key in keys_of(form, algorithm)]
+        columns = _flat(p, g, kept)
         kernel = None
         if optimizer.engine == "compile" and p.numel() > 1:
             kernel = engines.attempt(
@@ -87,8 +88,9 @@ def step(
             _stored.step_eagerly(_single, batch.formula, form, at, columns)
         else:
             kernel(at, columns)
-        if columns[1].data_ptr() != p.data_ptr():
-            p.copy_(columns[1].view(p.shape))
+        for column, t in zip(columns[1:], (p, *kept), strict=True):
+            if column.data_ptr() != t.data_ptr():  # a copy, as of channels_last
+                t.copy_(column.view(t.shape))
 
 
 def entry_of(state: Any, p: Tensor, form: Form, algorithm: Algorithm) -> dict[str, Tensor]:

@@ -136,7 +136,7 @@ class OptaxOptimizer(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
             if _is_scalar(loss):
-                extra.setdefault("value", loss)
+                extra.setdefault("value", loss.reshape(()) if hasattr(loss, "reshape") else loss)
         for group in self._groups:
             group.step(extra)
         return loss

@@ -67,7 +67,7 @@ class _RuleStep(torch.optim.Optimizer):
     @engine.setter
     def engine(self, name: str) -> None:
         group = self.defaults
-        self._engine = _engines.check(
+        engine = _engines.check(
             name,
             foreach=group["foreach"],
             fused=group.get("fused"),
@@ -75,7 +75,8 @@ class _RuleStep(torch.optim.Optimizer):
             differentiable=group["differentiable"],
         )
         for group in self.param_groups:
-            _storage.check_group(group, self._engine)
+            _storage.check_group(group, engine)
+        self._engine = engine
 
     def _set_up(
         self,
@@ -167,7 +168,7 @@ class _RuleStep(torch.optim.Optimizer):
         engine = _step.chosen(engine, group, batch.params)
         if engine == "foreach":
             batch = _step.with_foreach_rate(batch, self.foreach_rate)
-        self._engines().step(engine, batch, number)
+        self._engines().step(engine, batch, number, self.param_groups)
 
     def _algorithm(self, group: dict[str, Any]) -> Algorithm:
         if self.decoupled is not None and group["decoupled_weight_decay"]:
