@@ -347,7 +347,8 @@ def test_lanes_of_modules_follow_the_paper(row):
     stepper, begin = _lanes.Stepper(row.name, False), torch.ones(2, 5, dtype=torch.float64)
     rows = _lanes.Rows(begin, stepper.start(begin)[0], {}, {}, torch.zeros(2, dtype=torch.int64))
     lanes = [{**row.defaults, "weight_decay": 0.1, "b1": b1} for b1 in (0.9, 0.5)]
-    h = _lanes.hyper(lanes, [np.full(9, 1e-2)] * 2, list(row.defaults), [], torch.device("cpu"))
+    rates, cpu = [np.full(9, 1e-2)] * 2, torch.device("cpu")
+    h = _lanes.hyper(lanes, rates, list(row.defaults), [], cpu, [0, 0])
     drawn = [gradient(t, (2, 5)) for t in range(6)]
     for g in drawn:
         rows = stepper(rows, torch.tensor(g), h)
