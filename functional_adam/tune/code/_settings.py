@@ -50,7 +50,7 @@ class Settings:
         return self.final == 1 and self.warmup == 0
 
 
-def settings(config: Config, steps: int, dtype: str, before: bool) -> Settings:
+def settings(config: Config, steps: int, dtype: str = "float32", before: bool = False) -> Settings:
     """Read a configuration; raises ValueError where it cannot be."""
     if "learning_rate" not in config:
         raise ValueError(f"the configuration has no learning_rate: {dict(config)}")
