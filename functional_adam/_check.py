@@ -6,10 +6,12 @@ A traced value is never branched on, so its range cannot be checked; its shape a
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._numerics import x64_enabled
 
@@ -28,6 +30,13 @@ def _allowed(name: str) -> str:
     if name == "base_learning_rate":
         return _ABOVE_ZERO
     return _UNIT if is_decay_rate(name) else _POSITIVE
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a real number of Python's or NumPy's, a 0-d array included."""
+    if isinstance(value, np.ndarray):
+        return value.shape == () and value.dtype.kind in "iuf"
+    return isinstance(value, numbers.Real) and not isinstance(value, bool | np.bool_)
 
 
 def number(name: str, value: float) -> float:
@@ -64,6 +73,11 @@ def one_storage(coded: tuple[Any, ...], names: tuple[str, ...], dtypes: list[Any
 def inexact(path: Any, leaf: Any, what: str) -> None:
     """Raise TypeError where a leaf is neither floating nor complex, naming its path."""
     dtype = jnp.result_type(leaf)
+    if jnp.issubdtype(dtype, jnp.inexact) and dtype.itemsize == 1:
+        raise TypeError(
+            f"{what}{jax.tree_util.keystr(path)} has dtype {dtype}, which JAX computes nothing in: "
+            "keep such leaves in bfloat16 or wider, and cast them where they are used"
+        )
     if not jnp.issubdtype(dtype, jnp.inexact):
         raise TypeError(
             f"{what}{jax.tree_util.keystr(path)} has dtype {dtype}: Adam needs floating or complex "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -31,9 +32,15 @@ def init_code(codec: Codec, path: Any, p: Any) -> Any:
     return codec.init(p)
 
 
-def check_code(codec: Codec, path: Any, g: Any, code: Any, name: str) -> None:
-    """Raise ValueError, naming the path, where a code is not one of the gradient's shape."""
+def fitting_code(codec: Codec, path: Any, g: Any, code: Any, name: str) -> Any:
+    """The code of a moment; raise ValueError, naming the path, where its shape is not g's.
+
+    A mapping of the fields of a named tuple is one: so checkpoints and `flax.nnx.Optimizer` give
+    it back.
+    """
     want = jax.eval_shape(codec.init, jax.ShapeDtypeStruct(jnp.shape(g), jnp.result_type(g)))
+    if isinstance(code, Mapping) and code.keys() == {*getattr(want, "_fields", ())}:
+        code = type(want)(**code)
     same = jax.tree.structure(code) == jax.tree.structure(want) and all(
         jnp.shape(x) == y.shape and jnp.result_type(x) == y.dtype
         for x, y in zip(jax.tree.leaves(code), jax.tree.leaves(want), strict=True)
@@ -44,6 +51,7 @@ def check_code(codec: Codec, path: Any, g: Any, code: Any, name: str) -> None:
             f"gradient{where} of shape {jnp.shape(g)} cannot update state.{name}{where}, which is "
             f"{jax.tree.map(_describe, code)}: another shape, or other moments="
         )
+    return code
 
 
 def update_coded(

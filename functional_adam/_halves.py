@@ -49,7 +49,13 @@ def split(x: Any, dtype: Any, extra: int, bits: Any, ops: Any = _words) -> tuple
 
 def remainder(x: Any, leaf: Any, extra: int, ops: Any = _words) -> Any:
     """The remainder that brings this leaf nearest to x."""
-    return _remainder(_word(x, leaf.dtype, ops), ops.of_half(leaf), extra, ops)
+    word, leaf = _word(x, leaf.dtype, ops), ops.of_half(leaf)
+    sign = ops.constant(_SIGN)
+    # Updates that are added land on +0, also where the nearest leaf is -0. No further than the
+    # remainders of zero go: where subnormal numbers are flushed, the nearest leaf is not zero.
+    other = (leaf & MAGNITUDE) + ((word ^ leaf) & sign) == sign
+    below = ops.minimum(word & MAGNITUDE, 0x8000 - (1 << (16 - extra)))
+    return _remainder(ops.where(other, leaf - below, word), leaf, extra, ops)
 
 
 def join(leaf: Any, rest: Any, ops: Any = _words) -> Any:
@@ -58,8 +64,10 @@ def join(leaf: Any, rest: Any, ops: Any = _words) -> Any:
     if rest is not None:
         magnitude = ops.integer(word & MAGNITUDE)
         magnitude = magnitude + (ops.integer(rest) << (16 - 8 * rest.dtype.itemsize))
-        # Below zero only where the leaf was set to zero from outside.
-        word = (word & ops.constant(_SIGN)) | ops.word(ops.maximum(magnitude, 0))
+        # Below zero only where the leaf is zero: the weight has the other sign.
+        sign = word & ops.constant(_SIGN)
+        sign = ops.where(magnitude < 0, sign ^ ops.constant(_SIGN), sign)
+        word = sign | ops.word(ops.maximum(magnitude, -magnitude))
     return _value(word, leaf.dtype, ops)
 
 

@@ -6,7 +6,6 @@ double. Everything else is data: changing it never recompiles.
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -53,7 +52,7 @@ def read(name: str, value: Any) -> Any:
     """Check what can be checked of a hyperparameter; a real number becomes a Python float."""
     if isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} must be a number, an array, a TwoFloat or a schedule, got {value}")
-    if isinstance(value, numbers.Real) or (isinstance(value, np.ndarray) and value.shape == ()):
+    if _check.is_number(value):
         return _check.number(name, float(value))
     if callable(value):
         return value

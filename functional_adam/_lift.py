@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,18 +13,17 @@ import optax
 from jax import lax
 from jax.core import Tracer
 
-from . import _check, _warn
+from . import _check, _states, _warn
 from ._codecs import Moments, codecs
-from ._coded import check_code, init_code, update_coded
+from ._coded import fitting_code, init_code, update_coded
 from ._fixed import Fixed, thaw
 from ._hyperparameters import is_zero, read, resolve
 from ._leaf import Decay, Leaf, Rule, is_signed, shrink_of, update_leaf
+from ._masks import Mask, spread
 from ._numerics import rounded, x64_enabled
 from ._placement import zeros_like
 from ._two_float import TwoFloat, as_two_float
 from .dialects import TORCH, Dialect
-
-Mask = Any | Callable[[Any], Any] | None
 
 
 def lift(
@@ -73,6 +72,8 @@ def lift(
     _warn.moments_rounded_to_nearest(rule.moments, kept_in, rule.rates, hyperparameters)
     _check.one_storage(coded, rule.moments, kept_in)
 
+    _states.remember(rule.state)
+
     # A direction is scaled later: its digits must not end where the parameter's do.
     stepwise = rule.adds_twice and "learning_rate" in hyperparameters
 
@@ -95,6 +96,7 @@ def lift(
         return rule.state(count=jnp.zeros((), jnp.int32), **scalars, **trees, **seeds)
 
     def update(updates, state, params=None, **extra_args):
+        _states.check(state, rule, coded=bool(coded))
         constants, data = resolve(hyperparameters, state.count, extra_args)
         kind: Decay = "none" if is_zero(dict(constants).get("weight_decay", 0.0)) else decay
         if "weight_decay" in data:
@@ -124,7 +126,7 @@ def lift(
             if g is None:
                 results.append((None, *moments))
                 continue
-            _check_leaf(path, g, p, moments, rule, coded)
+            moments = _fitting(path, g, p, moments, rule, coded)
             out = jnp.promote_types(jnp.result_type(g), jnp.result_type(g if p is None else p))
             own = kind if decayed else "none"
             alone = own == "decoupled" and dialect.decay_form != "in_update"
@@ -203,23 +205,22 @@ def _kept_dtype(path, p, dtype):
     return jnp.promote_types(jnp.complex64, dtype)
 
 
-def _check_leaf(path, g, p, moments, rule, coded):
+def _fitting(path, g, p, moments, rule, coded):
     _check.inexact(path, g, "gradient")
     if p is not None:
         _check.same_kind(path, g, p, "params")
-    for i, (name, moment) in enumerate(zip(rule.moments, moments, strict=True)):
-        if coded:
-            check_code(coded[i], path, g, moment, name)
-        else:
-            _check.same_kind(path, g, moment, f"state.{name}")
+    if coded:
+        columns = zip(coded, moments, rule.moments, strict=True)
+        return [fitting_code(codec, path, g, code, name) for codec, code, name in columns]
+    for name, moment in zip(rule.moments, moments, strict=True):
+        _check.same_kind(path, g, moment, f"state.{name}")
+    return moments
 
 
 def _decays(mask, params, paths, flat):
     if mask is None:
         return [True] * len(paths)
-    tree = mask(params) if callable(mask) else mask
-    spread = jax.tree.map(lambda keep, sub: jax.tree.map(lambda _: keep, sub), tree, params)
-    leaves = flat(spread, "mask")
+    leaves = flat(spread(mask, params, "mask"), "mask")
     for (path, g), keep in zip(paths, leaves, strict=True):
         if g is not None and not isinstance(keep, bool):
             where = jax.tree_util.keystr(path)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from . import _two_float
+from . import _ops, _two_float
 from ._two_float import TwoFloat, as_two_float
 
 
@@ -41,9 +41,8 @@ def one_minus_power(b: Any, t: Any) -> Any:
         return 1 - b**t
     if isinstance(b, int | float):
         rate = as_two_float(-math.log(b) if b > 0 else 2 * _two_float.LARGEST)
-    else:
-        rate = _two_float.rate(1 - as_two_float(b))
-    return _two_float.one_minus_exp(t * rate)
+        return _two_float.one_minus_exp(t * rate)
+    return _two_float.one_minus_power(as_two_float(b), t)
 
 
 def power(b: Any, t: Any) -> Any:
@@ -55,7 +54,7 @@ def sqrt(x: Any) -> Any:
     """Square root of a step scalar; its derivative at zero is zero, not infinite."""
     if isinstance(x, TwoFloat):
         return _two_float.sqrt(x)
-    return jnp.sqrt(x) if isinstance(x, jax.Array) else x**0.5
+    return _ops.sqrt(x) if isinstance(x, jax.Array) else x**0.5
 
 
 def when(condition: Any, value: Callable[[], Any], otherwise: float) -> Any:

@@ -67,6 +67,10 @@ class Layout:
             return NotImplemented
         return self is other or (self._hash == other._hash and self._key == other._key)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is cached: a hash of strings is another one in another process."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
     @functools.cached_property
     def paths(self) -> tuple[str, ...]:
         """Of the leaves, for messages."""

@@ -124,7 +124,7 @@ def as_two_float(value: Any) -> TwoFloat:
     """Read a number, an integer or float array, or a `TwoFloat` as a `TwoFloat`."""
     if isinstance(value, TwoFloat):
         return value
-    if isinstance(value, int | float | np.ndarray | np.generic):
+    if isinstance(value, int | float | np.ndarray | np.generic | list | tuple):
         pair = two_float(value)
     else:
         high = value.astype(jnp.float32)
@@ -251,3 +251,15 @@ def rate(a):
     error = (a - one_minus_exp(TwoFloat(guess, jnp.zeros_like(guess)))).hi
     step = jnp.where(vanishing, 0, error / jnp.where(vanishing, 1, 1 - a.hi))
     return TwoFloat(*_fast_two_sum(guess, step))
+
+
+def _by_time(complement, b, t):
+    rest = 1 - complement
+    return -rest * jnp.log(jnp.where(rest > 0, b, 1))
+
+
+# By the chain of its parts the derivative at b = 0 would be 0, and near it a wrong one.
+@_differentiable(lambda _, b, t: -t * b ** (t - 1), _by_time)
+def one_minus_power(b, t):
+    """``1 - b**t`` for b in [0, 1) and t >= 0."""
+    return one_minus_exp(t * rate(1 - b))

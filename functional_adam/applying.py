@@ -93,7 +93,12 @@ def joins_loops() -> bool:
 def _each_on_its_own(step: Callable[..., Any], args: Any, params: Any) -> Any:
     """Results of a step; the second, third... of a large parameter from arguments of their own."""
     leaves, treedef = jax.tree.flatten(args)
-    places = [i for i, x in enumerate(leaves) if isinstance(x, jax.Array | np.ndarray)]
+    # Numbers of NumPy's stay numbers: a hyperparameter keeps its digits.
+    places = [
+        i
+        for i, x in enumerate(leaves)
+        if isinstance(x, jax.Array) or (isinstance(x, np.ndarray) and x.ndim)
+    ]
     arrays = [leaves[i] for i in places]
 
     def of_arrays(*arrays: Any) -> Any:

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax import lax
 
 from . import _check
 
@@ -69,8 +70,7 @@ def update_bound(b1: Any, b2: Any, t: Any) -> jax.Array:
         Array([1.  , 7.27], dtype=float32)
     """
     b1, b2 = (
-        _check.number(name, b) if isinstance(b, int | float) else b
-        for name, b in (("b1", b1), ("b2", b2))
+        _check.number(name, b) if _check.is_number(b) else b for name, b in (("b1", b1), ("b2", b2))
     )
     t = jnp.asarray(t, jnp.float32)
     c1, c2 = _one_minus_power(b1, t), _one_minus_power(b2, t)
@@ -83,8 +83,9 @@ def clip_by_update_bound(
     """Clip every element of Adam's direction at `update_bound`: a stabiliser for any Adam.
 
     Put it behind `scale_by_adam` or optax's, before decay and learning rate. On exact moments it
-    changes no bit, where squares of gradients do not underflow (above 1e-18); moments in few bits,
-    or restored from elsewhere, cannot throw the parameters far.
+    changes no bit, where squares of gradients do not underflow (above 1e-18): ours with any b2,
+    optax's up to b2 = 0.999, beyond which its float32 bias correction loses too many digits.
+    Moments in few bits, or restored from elsewhere, cannot throw the parameters far.
 
     Args:
         b1, b2: those of the Adam before it.
@@ -112,7 +113,9 @@ def clip_by_update_bound(
 
 
 def clip(u: jax.Array, limit: jax.Array) -> jax.Array:
-    """`u` within +-limit; NaN stays NaN."""
+    """`u` within +-limit, both parts of a complex one; NaN stays NaN."""
+    if jnp.iscomplexobj(u):
+        return lax.complex(*(clip(part, limit) for part in (u.real, u.imag)))
     # A limit rounded up to half precision is still a limit.
     limit = limit.astype(jnp.promote_types(jnp.float32, u.dtype))
     return jnp.clip(u.astype(limit.dtype), -limit, limit).astype(u.dtype)

@@ -7,8 +7,9 @@ formula. Every preset is read from the source named beside it.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -157,7 +158,7 @@ class Dialect:
             filled["eps_root"] = 0.0
         if not self.eps_root:
             root = filled.pop("eps_root", 0.0)
-            if not (isinstance(root, int | float) and root == 0):
+            if not (_check.is_number(root) and root == 0):
                 raise ValueError(
                     f"{self.name} has no eps_root, got {root}: use dialect=OPTAX, or "
                     f"dataclasses.replace({self.name}, eps_root=True)"
@@ -176,12 +177,28 @@ class Dialect:
     def _base(self, base: Any, learning_rate: Any) -> Any:
         if base is not None:
             return base
-        if isinstance(learning_rate, int | float):
+        if _check.is_number(learning_rate):
             return float(learning_rate)
         raise ValueError(
             f"{self.name} multiplies weight_decay by learning_rate / base_learning_rate: give "
             "base_learning_rate=..., the number that the schedule multiplies (its peak)"
         )
+
+
+def by_dialect(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """Cache a function of a dialect and options; what is no dialect raises TypeError."""
+    rule = functools.cache(rule)
+
+    @functools.wraps(rule)
+    def checked(dialect: Dialect, *options: Any) -> Any:
+        if not isinstance(dialect, Dialect):
+            raise TypeError(
+                f"dialect must be a Dialect such as functional_adam.KERAS, got {dialect!r}; by "
+                'name: functional_adam.DIALECTS["KERAS"]'
+            )
+        return rule(dialect, *options)
+
+    return checked
 
 
 def _choices() -> Mapping[str, tuple[Any, ...]]:

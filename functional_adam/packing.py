@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
+from ._masks import spread, tree_of
 from ._packed import WIDTH, Buffer, Layout, Packed, is_array, is_packed
 
 SMALL = 1 << 16
@@ -214,7 +215,7 @@ def _array(path: Any, leaf: Any) -> jax.Array:
 
 def _spread(labels: Any, params: Any) -> Any:
     """A prefix of labels, or a function that makes one, as a label for each leaf."""
-    tree = labels(params) if callable(labels) else labels
+    tree = tree_of(labels, params)
     if tree is None:
         return jax.tree.map(lambda _: None, params)
-    return jax.tree.map(lambda label, part: jax.tree.map(lambda _: label, part), tree, params)
+    return spread(tree, params, "labels")

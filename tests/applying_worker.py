@@ -114,6 +114,7 @@ def cases():
     yield "several", lambda: of(optax.MultiSteps(fa.adam(0.01), 2), start())
     yield "tree", lambda: of(fa.adamw(0.01, mask={"a": True, "b": False, "c": True}), tree)
     yield "argument", lambda: of(fa.adam(0.01), start(), learning_rate=0.1)
+    yield "numpy argument", lambda: of(fa.adam(0.01), start(), b2=np.array(0.999))
     yield "packed", lambda: of(fa.adam(0.01), fa.pack(tree)[0])
     yield "bfloat16", lambda: of(optax.adam(0.01), start(dtype=jnp.bfloat16))
     yield "bfloat16 moments", lambda: of(fa.adam(0.01, moments="bfloat16"), start())

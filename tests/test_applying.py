@@ -25,7 +25,7 @@ FLAGS = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
 LOOPS = {
     **dict.fromkeys(fa.ALGORITHMS, 1), "optax": 1, "clipped": 1, "clipped optax": 1,
     "clipped within": 1, "schedule": 1, "argument": 1, "bfloat16": 1, "sharded": 1,
-    "tree": 2, "packed": 2,
+    "tree": 2, "packed": 2, "numpy argument": 1,
 }  # fmt: skip
 AS_EVER = ["finite", "several", "several within", "bfloat16 moments", "int8 moments",
            "16 bits", "24 bits", "32 bits"]  # fmt: skip

@@ -158,3 +158,10 @@ def test_stored_moments_cannot_pass_it(name):
         updates, state = tx.update(jnp.asarray(g, jnp.float32), state, p)
         longest = _attaining(name, t)[1]
         assert np.abs(updates).max() <= longest * (1 + RTOL)
+
+
+def test_complex_directions_are_clipped_by_their_parts():
+    tx = fa.clip_by_update_bound()
+    u = jnp.array([3 - 0.5j, 0.25 + 2j])
+    clipped, _ = tx.update(u, tx.init(None))
+    np.testing.assert_allclose(clipped, [1 - 0.5j, 0.25 + 1j], rtol=2e-5)

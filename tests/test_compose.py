@@ -12,6 +12,8 @@ import pytest
 from cases import OTHER_PROGRAM, SHORT, assert_close, assert_equal, delta, gradients, params, run
 
 import functional_adam as fa
+from functional_adam import diagnostics
+from functional_adam.convert import moments
 
 short = pytest.mark.parametrize("case", SHORT, ids=lambda case: case.name)
 # What a wrapper can see of a rule: its decay, a third moment, a scalar in the state.
@@ -197,3 +199,50 @@ def test_equinox(case):
         values.append(float(value))
     assert values[-1] < values[0]
     assert int(state.count) == 20
+
+
+@pytest.mark.parametrize("bits", [None, 16])
+def test_flax_nnx_with_int8_moments(bits):
+    """nnx gives the codes back as mappings; they go on, are converted and measured as before."""
+    from flax import nnx
+
+    tx = fa.adamw(1e-2, moments="int8")
+    tx = tx if bits is None else fa.with_master(tx, bits=bits)
+    dtype = jnp.float32 if bits is None else jnp.bfloat16
+    model = nnx.Linear(64, 64, rngs=nnx.Rngs(0), param_dtype=dtype)
+    weights = nnx.to_pure_dict(nnx.state(model, nnx.Param))
+    optimizer, state = nnx.Optimizer(model, tx, wrt=nnx.Param), tx.init(weights)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        g = jax.tree.map(lambda p: jnp.asarray(rng.standard_normal(p.shape), p.dtype), weights)
+        plain = nnx.state(model, nnx.Param)
+        nnx.replace_by_pure_dict(plain, g)
+        optimizer.update(model, plain)
+        updates, state = tx.update(g, state, weights)
+        weights = optax.apply_updates(weights, updates)
+    assert_equal(nnx.to_pure_dict(nnx.state(model, nnx.Param)), weights)
+    if bits is None:
+        got, want = moments.read(optimizer.opt_state), moments.read(state)
+        for name in want:
+            assert_equal(got[f"{name}.value"].moments, want[name].moments)
+        own = diagnostics.health(plain, optimizer.opt_state, nnx.state(model, nnx.Param))
+        figures = diagnostics.health(g, state, weights)
+        assert_equal(own.total, figures.total)
+
+
+def test_a_module_of_bools_is_a_mask_also_where_it_can_be_called():
+    """As optax tells a mask from a function that makes one: by its leaves."""
+    import equinox as eqx
+
+    model = eqx.nn.Linear(3, 2, key=jax.random.key(0))
+    mask = jax.tree.map(lambda p: p.ndim > 1, model)
+    assert callable(mask)
+    for given in (mask, lambda tree: mask):
+        tx = fa.adamw(0.1, weight_decay=0.5, mask=given)
+        updates, _ = tx.update(jax.tree.map(jnp.zeros_like, model), tx.init(model), model)
+        np.testing.assert_allclose(updates.weight, -0.05 * model.weight, rtol=2e-5)
+        assert (updates.bias == 0).all()
+        _, unpack = fa.pack(model, by=given)
+        assert unpack.labels(given).buffers == (True, False)
+        groups = diagnostics.health(updates, tx.init(model), model, groups=given).groups
+        assert groups.keys() == {"True", "False"}

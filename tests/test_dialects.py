@@ -730,3 +730,22 @@ def test_the_command_lists_explains_and_refuses():
         refused = command(*arguments)
         assert refused.exit_code == 2, arguments
         assert said in refused.stderr
+
+
+def test_what_is_no_dialect_says_so():
+    for row in fa.ALGORITHMS.values():
+        if row.has_dialects:
+            for given in ("KERAS", None):
+                with pytest.raises(TypeError, match="dialect must be a Dialect such as"):
+                    row.make(1e-3, dialect=given)
+
+
+def test_numbers_of_numpy_are_numbers():
+    for number in (np.float32(0.5), np.float64(0.5), np.array(0.5)):
+        p = jnp.ones(2)
+        own = change(fa.TORCH, decay_rate="schedule")
+        tx = fa.adamw(number, weight_decay=0.1, eps_root=0 * number, dialect=own)
+        want = fa.adamw(0.5, weight_decay=0.1, base_learning_rate=0.5, dialect=own)
+        assert (tx.update(p, tx.init(p), p)[0] == want.update(p, want.init(p), p)[0]).all()
+    with pytest.raises(ValueError, match=r"b1 must be in \[0, 1\), got 2.0"):
+        fa.update_bound(np.float32(2), 0.9, 1)

@@ -241,3 +241,18 @@ def test_a_long_walk_in_small_steps_arrives(bits, moments):
     assert abs(end.mean()) < (1e-2 if moments == "float32" else 3e-2)
     # int8 moments of a constant gradient walk by their rounding, 16-bit weights by theirs.
     assert np.abs(end).max() < {32: 1e-2, 24: 1e-2, 16: 0.25}[bits] + 0.25 * (moments == "int8")
+
+
+@pytest.mark.parametrize("bits", [32, 24])
+def test_float16_masters_next_to_zero_keep_their_sign(bits):
+    """The leaf lands on +0 from either side; the master has what is left."""
+    want = np.outer([1, -1], 2.0 ** -np.arange(25.5, 33)).astype(np.float32)
+    tx, p = fa.with_master(optax.sgd(1.0), bits=bits), jnp.zeros(want.shape, jnp.float16)
+    updates, state = tx.update(jnp.asarray(-want), tx.init(p), p)
+    p = optax.apply_updates(p, updates)
+    assert (p == 0).all()
+    got = np.asarray(fa.master_params(p, state))
+    assert (np.sign(got) == np.sign(want)).all()
+    assert np.abs(got - want).max() <= {32: 2.0**-41, 24: 2.0**-32}[bits]
+    updates, state = tx.update(jnp.asarray(want), state, p)
+    np.testing.assert_allclose(fa.master_params(p, state), 0, atol=2.0**-31)

@@ -143,3 +143,59 @@ def test_two_float_is_data():
     assert [leaf.dtype for leaf in jax.tree.leaves(x)] == [jnp.float32, jnp.float32]
     wide = np.float64(x.hi) + np.float64(x.lo)
     np.testing.assert_allclose(wide, [0.999, 0.9], rtol=2**-47)
+
+
+def _direction(b1, b2):
+    """Adam's third direction, in double."""
+    m = v = 0.0
+    for g in (1.0, 2.0, -3.0):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+    return m / (1 - b1**3) / math.sqrt(v / (1 - b2**3))
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("b", [0.0, 1e-6, 1e-3, 0.5, 0.9, 0.999])
+def test_the_derivative_by_a_decay_rate(b, x64):
+    """Also at zero, where a rate -log(b) is no help; against central differences in double."""
+
+    def third(b1, b2):
+        tx = fa.scale_by_adam(b1=b1, b2=b2, eps=0.0)
+        state = tx.init(jnp.float32(1))
+        for g in (1.0, 2.0, -3.0):
+            u, state = tx.update(jnp.float32(g), state)
+        return u
+
+    h = 1e-6 if b >= 1e-6 else 0.0
+    with jax.enable_x64(x64):
+        got = jax.grad(third, argnums=(0, 1))(jnp.asarray(b, float), jnp.asarray(b, float))
+    ends = [(_direction(b + 1e-6, b), _direction(b - h, b)),
+            (_direction(b, b + 1e-6), _direction(b, b - h))]  # fmt: skip
+    want = [(high - low) / (1e-6 + h) for high, low in ends]
+    np.testing.assert_allclose(got, want, rtol=2e-4)
+
+
+def test_the_derivative_by_the_exponent():
+    """NAdam's momentum decays by a power of a hyperparameter."""
+    got = jax.grad(lambda t: one_minus_power(fa.two_float(0.9), as_two_float(t)).hi)(3.0)
+    np.testing.assert_allclose(got, -math.log(0.9) * 0.9**3, rtol=1e-5)
+    assert jax.grad(lambda t: one_minus_power(fa.two_float(0.0), as_two_float(t)).hi)(3.0) == 0
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_radam_has_a_derivative_before_and_after_it_rectifies(x64):
+    def last(b2):
+        tx = fa.radam(0.1, b2=b2)
+        p = jnp.float32(1)
+        state = tx.init(p)
+        for g in (1.0, 2.0, -3.0, 0.5, 1.0, 2.0, 1.5):
+            u, state = tx.update(jnp.float32(g), state, p)
+            p += u
+        return p
+
+    with jax.enable_x64(x64):
+        b2 = jnp.asarray(0.999, float)
+        got = float(jax.grad(last)(b2))
+        h = 1e-4
+        slope = (float(last(b2 + h)) - float(last(b2 - h))) / (2 * h)
+    np.testing.assert_allclose(got, slope, rtol=0.02, atol=5e-3)
+    assert got != 0

@@ -210,3 +210,29 @@ def test_the_count_saturates():
     updates, after = tx.update(p, state, p)
     assert int(after.count) == 2**31 - 1
     np.testing.assert_allclose(updates, -1e-2, rtol=1e-6)
+
+
+def test_a_state_of_another_algorithm_or_of_other_moments_is_refused():
+    p = params()
+    tx, coded = fa.adam(1e-2), fa.adam(1e-2, moments="bfloat16")
+    for state, said in (
+        (fa.adamax(1e-2).init(p), "AdamaxState, another algorithm's: needed is AdamState"),
+        (fa.adabelief(1e-2).init(p), "AdaBeliefState, another algorithm's"),
+        (coded.init(p), "other moments=: it keeps them in few bits"),
+        (optax.chain(tx).init(p), "tuple, without mu, nu.*out of the state of a chain"),
+        (optax.scale_by_lion().init(p), "ScaleByLionState, without nu.*from_optax"),
+    ):
+        with pytest.raises(TypeError, match=said):
+            tx.update(p, state, p)
+    with pytest.raises(TypeError, match="other moments=: it keeps them in float32"):
+        coded.update(p, tx.init(p), p)
+    # What is no algorithm's own type will do if it has the fields.
+    theirs = optax.scale_by_adam().init(p)
+    assert_equal(tx.update(p, theirs, p)[0], tx.update(p, tx.init(p), p)[0])
+
+
+def test_dtypes_that_nothing_is_computed_in():
+    with pytest.raises(
+        TypeError, match=r"params\['a'\] has dtype float8_e4m3fn.*bfloat16 or wider"
+    ):
+        fa.adam(1e-2).init({"a": jnp.ones(3, jnp.float8_e4m3fn)})

@@ -128,20 +128,19 @@ def read(state: Any, *, stored: bool = False) -> dict[str, Moments]:
 
 def decoded(x: Any, field: str) -> Any:
     """A moment as an array, whose field tells whether it has a sign."""
+    x = Int8(**x) if _was_code(x) else x
     return decode(x, x.shape, signed=is_signed(field)) if isinstance(x, Int8) else x
 
 
 def _codes(tree: Any) -> Any:
-    """Dicts of a checkpoint that were 8-bit moments as these."""
-
-    def was_code(x: Any) -> bool:
-        return isinstance(x, dict) and x.keys() == {"code", "exponent"} and _is_uint8(x["code"])
-
-    return jax.tree.map(lambda x: Int8(**x) if was_code(x) else x, tree, is_leaf=was_code)
+    """Mappings that were 8-bit moments, of a checkpoint or `flax.nnx.Optimizer`, as these."""
+    return jax.tree.map(lambda x: Int8(**x) if _was_code(x) else x, tree, is_leaf=_was_code)
 
 
-def _is_uint8(x: Any) -> bool:
-    return getattr(x, "dtype", None) == np.uint8
+def _was_code(x: Any) -> bool:
+    if not isinstance(x, Mapping) or x.keys() != {*Int8._fields}:
+        return False
+    return getattr(x["code"], "dtype", None) == np.uint8
 
 
 def fill(like: Any, found: Mapping[str, Moments]) -> Any:

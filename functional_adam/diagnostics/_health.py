@@ -15,6 +15,7 @@ from .. import _check
 from .._codecs import Codec
 from .._hyperparameters import Hyperparameter
 from .._leaf import is_signed
+from .._masks import tree_of
 from ..convert import moments as adam_moments
 from ..convert import names
 from ..dialects import Dialect
@@ -245,7 +246,7 @@ def _rows(many: list[Any]) -> Any:
 def _labels(groups: Any, params: Any, treedef: Any) -> list[Any]:
     if groups is None:
         return [None] * treedef.num_leaves
-    tree = groups(params) if callable(groups) else groups
+    tree = tree_of(groups, params)
     try:
         tree = jax.tree.broadcast(tree, params)
     except ValueError as error:

@@ -13,7 +13,7 @@ from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power, sqrt
 from ..bounds import adam_limit
-from ..dialects import TORCH, Dialect
+from ..dialects import TORCH, Dialect, by_dialect
 
 
 class AdamState(NamedTuple):
@@ -99,7 +99,7 @@ def step(ops, u, g, m, v, k):
     return ops.addcdiv_(u, m, divisor, k.neg_step), m, v
 
 
-@functools.cache
+@by_dialect
 def rule(dialect: Dialect, nesterov: bool = False) -> Rule:
     """Adam in a dialect; the same object each time, for it is a key of compiled functions."""
     if nesterov:

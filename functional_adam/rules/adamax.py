@@ -13,7 +13,7 @@ from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power
 from ..bounds import adamax_limit
-from ..dialects import TORCH, Dialect
+from ..dialects import TORCH, Dialect, by_dialect
 
 
 class AdamaxState(NamedTuple):
@@ -58,7 +58,7 @@ def step(ops, u, g, m, v, k):
     return ops.addcdiv_(u, m, divisor, k.neg_step), m, v
 
 
-@functools.cache
+@by_dialect
 def rule(dialect: Dialect) -> Rule:
     """Adamax in a dialect; the same object each time."""
     dialect.require("adamax_eps", "adamax")

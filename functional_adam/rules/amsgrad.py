@@ -14,7 +14,7 @@ from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power
 from ..bounds import adam_limit
-from ..dialects import TORCH, Dialect
+from ..dialects import TORCH, Dialect, by_dialect
 from .adam import coefficients as adam_coefficients
 from .adam import denominator, eps_cut
 
@@ -44,7 +44,7 @@ def step(ops, u, g, m, v, v_max, k):
     return ops.addcdiv_(u, m, denominator(ops, v_max, k), k.neg_step), m, v, v_max
 
 
-@functools.cache
+@by_dialect
 def rule(dialect: Dialect) -> Rule:
     """AMSGrad in a dialect; the same object each time."""
     order = dialect.require("amsgrad", "amsgrad")

@@ -13,7 +13,7 @@ from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import accumulate, one_minus_power, power, sqrt
 from ..bounds import adam_limit
-from ..dialects import TORCH, Dialect
+from ..dialects import TORCH, Dialect, by_dialect
 from .adam import eps_cut
 
 
@@ -89,7 +89,7 @@ def step(ops, u, g, m, v, k):
     return ops.addcdiv_(u, m, denominator, k.neg_step_m), m, v
 
 
-@functools.cache
+@by_dialect
 def rule(dialect: Dialect) -> Rule:
     """NAdam in a dialect; the same object each time."""
     dialect.require("nadam", "nadam")

@@ -13,7 +13,7 @@ from .._leaf import Rule
 from .._lift import Mask, lift
 from .._numerics import one_minus_power, power, sqrt, when
 from ..bounds import radam_limit
-from ..dialects import TORCH, Dialect
+from ..dialects import TORCH, Dialect, by_dialect
 
 
 class RAdamState(NamedTuple):
@@ -105,7 +105,7 @@ def step(ops, u, g, m, v, k):
     return ops.add_rectified_(u, ahead, ops.add_(root, k.eps), k), m, v
 
 
-@functools.cache
+@by_dialect
 def rule(dialect: Dialect, nesterov: bool = False) -> Rule:
     """RAdam in a dialect; the same object each time."""
     dialect.require("radam_threshold", "radam")
