@@ -24,8 +24,8 @@ def optuna_sampler(make: Callable[[int], Any], batch: int = BATCH) -> Strategy:
             depend on nothing but the seed and what it is told, or a study cannot be resumed.
         batch: trainings proposed at a time.
 
-    The strategy's name, which a study's log holds, is that of `make` and `batch`: a study cannot tell
-    two lambdas apart.
+    The strategy's name, which a study's log holds, is that of `make` and `batch`: two lambdas have
+    the same.
 
     Raises:
         ValueError: `batch` is less than 1.
