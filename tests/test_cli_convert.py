@@ -21,12 +21,15 @@ import orbax.checkpoint as ocp
 import pytest
 import safetensors.torch
 import torch
+from cases import assert_equal
 from test_convert import KINDS, _bits, _groups, _held_up, _parameters, _train
 from typer.testing import CliRunner
 
 import functional_adam as fa
+import functional_adam_torch as ft
 from functional_adam.cli._convert.atomic import replacing
 from functional_adam.cli.app import app
+from functional_adam_torch._tensors import to_tensor
 
 ATOMIC = Path(__file__).parent.parent / "functional_adam" / "cli" / "_convert" / "atomic.py"
 # orbax keeps no array without elements.
@@ -171,6 +174,23 @@ def _broken(path):
         "no_moment": altered(exp_avg=None),
         "extra_moment": altered(momentum_buffer=torch.ones(5, 7)),
         "shape": altered(exp_avg=torch.ones(7, 5)),
+        "shape_of_nu": altered(exp_avg_sq=torch.ones(4, 4)),
+        "integers": altered(exp_avg_sq=torch.ones(5, 7).long()),
+        "strays": {
+            "model": held["model"],
+            "optimizer": bare | {"state": {str(i): x for i, x in bare["state"].items()}},
+        },
+        "no_params": without("params"),
+        "betas": {
+            "model": held["model"],
+            "optimizer": bare
+            | {
+                "param_groups": [
+                    bare["param_groups"][0],
+                    {**bare["param_groups"][1], "betas": None},
+                ]
+            },
+        },
         "fraction": altered(step=torch.tensor(2.5)),
         "nameless": without("param_names"),
         "old": without("decoupled_weight_decay"),
@@ -181,6 +201,10 @@ def _broken(path):
     for name, contents in files.items():
         torch.save(contents, path / f"{name}.pt")
     (path / "garbage.pt").write_bytes(b"garbage" * 99)
+    (path / "hello.pt").write_bytes(b"hello" * 99)
+    (path / "full").mkdir()
+    (path / "full" / "thesis.tex").write_text("precious")
+    (path / "dangling.pt").symlink_to("nowhere")
     (path / "cut.pt").write_bytes((path / "good.pt").read_bytes()[:1500])
     (path / "pickle.pt").write_bytes(pickle.dumps({"a": Path("x")}, protocol=2))
     (path / "garbage.safetensors").write_bytes(b"garbage" * 99)
@@ -212,7 +236,20 @@ REFUSALS = [
     ("weights.safetensors x", 1, r"holds no optimizer"),
     ("folder x", 1, r"is not an orbax checkpoint"),
     ("good.pt x --algorithm sgd", 2, r"--algorithm sgd: must be one of adam, adamw"),
-    ("good.pt x --algorithm nadam", 1, r"mu_product is missing"),
+    (
+        "good.pt x --algorithm nadam",
+        2,
+        r"--algorithm nadam: group 0 of SOURCE says that it is adamw",
+    ),
+    ("good.pt x --option lr=5", 2, r"--option lr: SOURCE has its own"),
+    ("shape_of_nu.pt x", 1, r"shape: nu of a\.weight is \(4, 4\), must be \(5, 7\)"),
+    ("integers.pt x", 1, r"dtype: nu of a\.weight is int64, must be floating"),
+    ("strays.pt x", 1, r"(?s)entries that belong to no parameter of its groups:\s+'0'\s+'1'"),
+    ("no_params.pt x", 1, r"found no optimizer's state"),
+    ("betas.pt x", 1, r"options of group 1 are damaged: .*NoneType"),
+    ("hello.pt x", 1, r"hello\.pt is not a torch checkpoint: 101 \(KeyError\)"),
+    ("good.pt full --force", 2, r"full is a folder with other things in it"),
+    ("good.pt dangling.pt", 2, r"dangling\.pt exists: --force replaces it"),
     ("good.pt x --transpose q*", 2, r"--transpose q\*: no parameter has such a name"),
     ("good.pt x --transpose scale=1,0", 2, r"\(1, 0\) does not permute scale of shape \(\)"),
     ("good.pt x --transpose a*=b", 2, r"axes must be numbers"),
@@ -235,6 +272,7 @@ def test_refusals_name_what_is_wrong_and_write_nothing(tmp_path, monkeypatch):
         assert "Traceback" not in output
         assert sorted(tmp_path.iterdir()) == before, arguments
     assert (tmp_path / "there.safetensors").read_text() == "precious"
+    assert (tmp_path / "full" / "thesis.tex").read_text() == "precious"
     run("good.pt", "there.safetensors", "--force")
     run("there.safetensors", "folder", "--force")
     assert sorted(tmp_path.iterdir()) == before
@@ -304,3 +342,128 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, packag
     target = tmp_path / ("b.safetensors" if package == "safetensors" else "b")
     output = run(tmp_path / "a.pt", target, status=2)
     assert f"this command needs {package}: pip install 'functional_adam[convert]'" in output
+
+
+class Tied(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = torch.nn.Embedding(5, 3)
+        self.head = torch.nn.Linear(3, 5, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, x):
+        return self.head(self.embedding(x))
+
+
+@pytest.mark.parametrize("first", ["embedding", "head"])
+def test_tied_weights_stay_one(tmp_path, first):
+    """A change of the one leaf in JAX reaches every name on the way back."""
+    torch.manual_seed(0)
+    model = Tied()
+    optimizer = torch.optim.AdamW([(f"{first}.weight", model.head.weight)], lr=1e-2)
+    model(torch.arange(5)).square().sum().backward()
+    optimizer.step()
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "a.pt"
+    )
+    run(tmp_path / "a.pt", tmp_path / "b.safetensors", "--transpose", f"{first}.*")
+    run(tmp_path / "b.safetensors", tmp_path / "c")
+    with ocp.StandardCheckpointer() as checkpointer:
+        params = checkpointer.restore((tmp_path / "c").absolute())["params"]
+    assert list(params) == [first]
+    held = safetensors.torch.load_file(tmp_path / "b.safetensors")
+    with safetensors.safe_open(tmp_path / "b.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    held[f"params/{first}.weight"] = held[f"params/{first}.weight"] + 1
+    safetensors.torch.save_file(held, tmp_path / "d.safetensors", metadata)
+    run(tmp_path / "d.safetensors", tmp_path / "e.pt")
+    again = Tied()
+    again.load_state_dict(torch.load(tmp_path / "e.pt", weights_only=True)["model"])
+    torch.testing.assert_close(again.head.weight, model.head.weight + 1)
+    run(tmp_path / "c", tmp_path / "f.pt")
+    found = torch.load(tmp_path / "f.pt", weights_only=True)
+    same(found["model"], dict(model.state_dict()))
+    same(found["optimizer"], optimizer.state_dict())
+
+
+def test_what_a_module_keeps_beside_tensors_is_named_and_the_tensors_are_kept(tmp_path):
+    held = checkpoint(tmp_path / "a.pt")
+    torch.save(held | {"model": held["model"] | {"_extra_state": {"a": 1}}}, tmp_path / "b.pt")
+    output = run(tmp_path / "b.pt", tmp_path / "c.safetensors")
+    assert "not carried over: model._extra_state" in output
+    assert "params/buffer" in safetensors.torch.load_file(tmp_path / "c.safetensors")
+
+
+def test_names_with_the_mark_of_another_editor(tmp_path):
+    held = checkpoint(tmp_path / "a.pt", named=False)
+    (tmp_path / "names").write_text("\n".join(FULL), encoding="utf-8-sig")
+    run(tmp_path / "a.pt", tmp_path / "b.safetensors", "--names", tmp_path / "names")
+    run(tmp_path / "b.safetensors", tmp_path / "c.pt")
+    same(torch.load(tmp_path / "c.pt", weights_only=True), held)
+
+
+def _saved_by_orbax(path, tx, params, **more):
+    state = tx.init(params)
+    for i in range(3):
+        g = jax.tree.map(lambda p, i=i: jnp.sin(p + i).astype(p.dtype), params)
+        updates, state = tx.update(g, state, params)
+        params = optax.apply_updates(params, updates)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path.absolute(), {"params": params, "opt_state": state} | more)
+    return params, state
+
+
+@pytest.mark.parametrize("moments", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("bits", [32, 24, 16])
+def test_masters_and_moments_in_few_bits_that_orbax_saved_alone(tmp_path, bits, moments):
+    params = {"kernel": jnp.ones((64, 64), jnp.bfloat16), "bias": jnp.ones(64, jnp.bfloat16)}
+    tx = fa.with_master(fa.adam(1e-3, moments=moments), bits=bits)
+    params, state = _saved_by_orbax(tmp_path / "a", tx, params)
+    (tmp_path / "names").write_text("kernel\nbias\n")
+    run(tmp_path / "a", tmp_path / "b.pt", "--algorithm", "adam", "--option", "lr=0.001",
+        "--names", tmp_path / "names")  # fmt: skip
+    held = torch.load(tmp_path / "b.pt", weights_only=True)
+    model = torch.nn.ParameterDict({k: torch.zeros(p.shape).bfloat16() for k, p in params.items()})
+    model.load_state_dict(held["model"])
+    order = [(name, model[name]) for name in ("kernel", "bias")]
+    optimizer = ft.Adam(order, lr=1e-3)
+    optimizer.load_state_dict(held["optimizer"])
+    weights, masters = optimizer.master_params(), fa.master_params(params, state)
+    for (name, p), weight in zip(order, weights, strict=True):
+        np.testing.assert_array_equal(weight, masters[name])
+        codes = {k: x for k, x in optimizer.state[p].items() if "exp_avg" in k}
+        want = jax.tree.leaves((state.inner.mu[name], state.inner.nu[name]))
+        assert len(codes) == len(want)
+        for x, y in zip(codes.values(), want, strict=True):
+            assert _bits(x) == _bits(to_tensor(np.asarray(y)))
+    run(tmp_path / "b.pt", tmp_path / "c")
+    with ocp.StandardCheckpointer() as checkpointer:
+        again = checkpointer.restore(
+            (tmp_path / "c").absolute(), {"params": params, "state": state}
+        )
+    assert_equal(again["state"], state)
+
+
+def test_options_are_checked_and_what_is_left_is_named(tmp_path):
+    tx = optax.chain(optax.adam(1e-3), optax.ema(0.9))
+    _saved_by_orbax(tmp_path / "a", tx, {"w": jnp.ones(3)}, epoch=jnp.int32(3))
+    (tmp_path / "names").write_text("w\n")
+    options = ("--algorithm", "adam", "--names", tmp_path / "names")
+    for given, said in (
+        ("foo=3", "--option foo: Adam has amsgrad, betas"),
+        ("lr=-1", "Adam refuses it: Invalid learning rate: -1"),
+        ('lr="abc"', "Adam refuses it"),
+    ):
+        output = run(tmp_path / "a", tmp_path / "b.pt", *options, "--option", "lr=1e-3",
+                     "--option", given, status=2)  # fmt: skip
+        assert said in output
+    output = run(tmp_path / "a", tmp_path / "b.pt", *options, "--option", "lr=1e-3")
+    assert "not carried over: epoch, opt_state.1.ema.w" in output
+
+
+def test_a_checkpoint_manager_is_told_where_to_look(tmp_path):
+    with ocp.CheckpointManager(tmp_path / "a") as manager:
+        for step in (3, 12):
+            manager.save(step, args=ocp.args.StandardSave({"params": jnp.ones(3)}))
+    output = run(tmp_path / "a", tmp_path / "b.pt", status=1)
+    assert re.search(r"is not an orbax checkpoint; below it there is \S*12/default", output)

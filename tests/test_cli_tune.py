@@ -248,3 +248,12 @@ def test_quiet_tells_nothing_on_the_way(tuned, file, tmp_path):
     again = ("tune", f"{file}:task", "--budget", 8, "--out", out)
     assert "held-out loss" in call(*again).stderr
     assert call(*again, "--quiet").stderr == ""
+
+
+@pytest.mark.parametrize("command", ["tune", "compare"])
+def test_a_task_that_is_none_leaves_no_folder(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = call(command, "nope")
+    assert result.exit_code == 2
+    assert "TASK nope: must be one of" in result.output
+    assert os.listdir(tmp_path) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 
@@ -441,6 +442,10 @@ ERRORS = [
      r"state of a\.weight has mu, nu, nu_max; adam keeps mu, nu"),
     (lambda: _moved(lambda a: {"state": a["state"]._replace(mu=1, nu=1)}), ValueError,
      "(?s)state missing: a.weight.*state extra: "),
+    (lambda: _moved(lambda a: {"state": a["state"]._replace(count=-3)}), ValueError,
+     r"count of a\.bias is -3: must be one number, at least 0"),
+    (lambda: _moved(lambda a: {"state": a["state"]._replace(count=jnp.zeros(3, int))}), ValueError,
+     r"count of a\.bias is \[0 0 0\]: must be one number"),
     (lambda: _moved(lambda a: {"state": (optax.EmptyState(),)}), ValueError,
      "state holds no state of Adam: it has to contain one of ADOPTState, AMSGradState"),
     (lambda: _moved(lambda a: {"state": (a["state"], a["state"])}), ValueError,
@@ -457,3 +462,45 @@ ERRORS = [
 def test_errors_name_what_is_wrong(call, kind, said):
     with pytest.raises(kind, match=said):
         call()
+
+
+def test_nothing_is_written_before_every_moment_fits():
+    model, optimizer = _model()
+    _, params, state = ft.to_jax(optimizer, model.named_parameters())
+    inner = state.inner_states["group0"].inner_state
+    before = copy.deepcopy(optimizer.state_dict()["state"])
+    nu = {**inner.nu, "hidden": {**inner.nu["hidden"], "bias": jnp.ones(77)}}
+    changed = jax.tree.map(lambda x: x + 1, inner)._replace(nu=nu)
+    inside = {"group0": optax.MaskedState(changed)}
+    wrong = state._replace(inner_states=state.inner_states | inside)
+    with pytest.raises(ValueError, match=r"shape: nu of hidden\.bias is \(77,\), must be"):
+        ft.to_torch(params, wrong, optimizer, model.named_parameters())
+    for i, entry in optimizer.state_dict()["state"].items():
+        assert all(torch.equal(x, before[i][key]) for key, x in entry.items())
+
+
+@pytest.mark.parametrize("make", [torch.optim.AdamW, ft.AdamW])
+def test_what_requires_no_gradient_stands_still_in_jax_as_in_torch(make):
+    """The usual way to fine-tune: the optimizer has every parameter, some are frozen later."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    optimizer = make(model.parameters(), lr=0.1, weight_decay=0.1)
+    model(torch.ones(2, 3)).square().sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    model[0].requires_grad_(False)
+    kept = copy.deepcopy(optimizer.state[model[0].weight])
+    tx, params, state = ft.to_jax(optimizer, model.named_parameters())
+    for _ in range(3):
+        updates, state = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_array_equal(params["0"]["weight"], model[0].weight.detach())
+    assert (np.asarray(params["1"]["weight"]) != model[1].weight.detach().numpy()).all()
+    ft.to_torch(params, state, optimizer, model.named_parameters())
+    assert all(torch.equal(x, kept[key]) for key, x in optimizer.state[model[0].weight].items())
+    assert int(optimizer.state[model[1].weight]["step"]) == 4
+    # Thawed, it goes on from what torch has kept.
+    model[0].requires_grad_(True)
+    _, _, state = ft.to_jax(optimizer, model.named_parameters())
+    counts = {int(x.inner_state.count) for x in state.inner_states.values()}
+    assert counts == {1, 4}

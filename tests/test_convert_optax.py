@@ -171,3 +171,33 @@ def test_one_state_cannot_hold_two_counts():
     parts = state.inner_states | {"x": optax.MaskedState(ahead)}
     with pytest.raises(ValueError, match=r"different values of count \(dense\.b: 5.*scale: 0\)"):
         fa.from_optax(state._replace(inner_states=parts), fa.adam(1.0).init(p))
+
+
+def test_only_schedules_are_set_to_the_count():
+    """An average that starts anew has seen nothing, and a plateau waits as if it were new."""
+    p = params()
+    theirs = optax.adam(1e-2)
+    _, state = _go_on(theirs, p, theirs.init(p), range(5))
+    others = (optax.ema(0.9), optax.contrib.reduce_on_plateau(factor=0.5, patience=2))
+    tx = optax.chain(
+        fa.adam(optax.linear_schedule(1.0, 0.5, 9)),
+        optax.scale_by_schedule(optax.linear_schedule(1.0, 0.5, 9)),
+        fa.clip_by_update_bound(),
+        *others,
+    )
+    found = fa.from_optax(state, like=tx.init(p))
+    assert [int(x.count) for x in found] == [5, 5, 5, 0, 0]
+    injected = optax.inject_hyperparams(fa.adam)(optax.linear_schedule(1.0, 0.5, 9))
+    found = fa.from_optax(state, like=injected.init(p))
+    assert int(found.count) == int(found.hyperparams_states["learning_rate"].count) == 5
+
+
+def test_every_moment_has_the_shape_of_its_parameter():
+    p = {"w": jnp.ones((2, 5))}
+    state = optax.adam(1.0).init(p)[0]
+    for nu, said in (
+        (jnp.ones(5), r"shape: nu of w is \(5,\), must be \(2, 5\)"),
+        (jnp.ones((2, 5), jnp.int32), "dtype: nu of w is int32, must be floating"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            fa.from_optax(state._replace(nu={"w": nu}), like=fa.adam(1.0).init(p))

@@ -131,3 +131,21 @@ def test_errors(wrong, words):
     arguments = dict(updates=PARAMS, state=OURS.init(PARAMS), params=PARAMS) | wrong
     with pytest.raises(ValueError, match=words):
         health(**arguments)
+
+
+def test_a_leaf_without_gradients_agrees_and_the_leaf_that_is_beyond_is_quoted():
+    params = {"idle": jnp.ones(9), "busy": jnp.ones(9)}
+    gradients = [{"idle": jnp.zeros(9), "busy": jnp.ones(9)}] * 20
+    found = measured(*stepped(fa.adam(1e-3), params, gradients), every=1)
+    assert found.leaves["idle"].agreement == found.leaves["idle"].chance
+    assert not any("agreement" in line for line in summarize(found))
+    # One leaf of two turns around; everything together still agrees.
+    turned = [{"idle": jnp.ones(9), "busy": jnp.ones(9)}] * 20
+    turned += [{"idle": jnp.where(jnp.arange(9) < 4, 1.0, -1.0), "busy": jnp.ones(9)}]
+    (line,) = [
+        x
+        for x in summarize(measured(*stepped(fa.adam(1e-3), params, turned), every=1))
+        if x.startswith("agreement")
+    ]
+    assert line.startswith("agreement: 44% of gradients")
+    assert line.endswith("In: idle.")

@@ -54,6 +54,9 @@ FAULTS = [
     (lambda _, g: g.update(betas=(0.9, 1.0)), "b2 is 1.0, not in [0, 1): it became 1"),
     (lambda _, g: g.update(eps=0.0), "eps is 0: a zero gradient divides 0 by 0"),
     (lambda _, g: g.update(lr=float("nan")), "lr is nan"),
+    (lambda _, g: g.update(betas=None), "group 0: betas is None: not a number"),
+    (lambda _, g: g.update(betas=0.9), "group 0: betas is 0.9: not numbers"),
+    (lambda _, g: g.update(lr="x"), "group 0: lr is 'x': not a number"),
 ]
 
 
@@ -149,3 +152,18 @@ def test_wrong_usage_and_files_that_are_none(tmp_path):
     torch.save({"weight": torch.zeros(2)}, tmp_path / "b.pt")
     assert "no optimizer" in run(tmp_path / "b.pt", 1)
     np.save(tmp_path / "c.npy", np.zeros(2))
+
+
+def test_entries_of_nobody_and_models_with_more_than_tensors(tmp_path):
+    saved(tmp_path / "a.pt")
+    held = torch.load(tmp_path / "a.pt")
+    held["optimizer"]["state"][9] = held["optimizer"]["state"].pop(1)
+    torch.save(held, tmp_path / "b.pt")
+    assert "belong to no parameter of any group: 9" in run(tmp_path / "b.pt", 1)
+    saved(tmp_path / "a.pt")
+    held = torch.load(tmp_path / "a.pt")
+    held["model"] = {"w": torch.tensor([1.0, float("nan")]), "_extra_state": {"a": 1}}
+    torch.save(held, tmp_path / "c.pt")
+    assert "1 of 2 of parameter w are NaN" in run(tmp_path / "c.pt", 1)
+    (tmp_path / "d.pt").write_bytes(b"hello" * 99)
+    assert "is not a torch checkpoint: 101 (KeyError)" in run(tmp_path / "d.pt", 1)

@@ -79,6 +79,11 @@ def group_of(optimizer: Optimizer) -> dict[int, int]:
     return {id(p): i for i, group in enumerate(optimizer.param_groups) for p in group["params"]}
 
 
+def is_frozen(p: Tensor) -> bool:
+    """Whether no gradient can come: torch's optimizers then leave a parameter alone."""
+    return not p.requires_grad and p.grad is None
+
+
 def options_of(group: Mapping[str, Any]) -> dict[str, Any]:
     """What a group says besides its parameters."""
     return {key: value for key, value in group.items() if key not in ("params", "param_names")}

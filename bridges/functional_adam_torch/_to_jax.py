@@ -11,7 +11,16 @@ from functional_adam import ALGORITHMS
 
 from . import _in_jax
 from ._layouts import Layout, permutations
-from ._parameters import Names, Paths, dotted_paths, family_of, group_of, named, options_of
+from ._parameters import (
+    Names,
+    Paths,
+    dotted_paths,
+    family_of,
+    group_of,
+    is_frozen,
+    named,
+    options_of,
+)
 from ._schedules import from_torch, momentum_from_torch
 from ._tensors import to_array
 from .record import Group, Record, algorithm_of, permuted, renamed
@@ -43,7 +52,8 @@ def to_jax(
     each parameter's steps and JAX those of a transformation, so parameters of one group at
     different steps (a missing gradient held one up) are parted further, ``group0_0``, ``group0_1``,
     fewest steps first. Those that never had a gradient are at step 0. Parameters in `names` that
-    the optimizer does not have are frozen: label ``frozen``, zero updates.
+    the optimizer does not have, or that have `requires_grad=False` and no gradient, are frozen:
+    label ``frozen``, zero updates. What torch's optimizer has kept of them stays there.
 
     Everything is copied: neither side sees what the other does later. Buffers (the running
     averages of a batch normalisation) are no parameters: carry them over yourself.
@@ -105,7 +115,7 @@ def read_optimizer(optimizer: Optimizer, names: Names) -> tuple[Record, dict[str
         options = options_of(group)
         groups.append(Group(algorithm_of(family, options).name, options))
     order = sorted(
-        (name for name, p in parameters.items() if id(p) in members),
+        (name for name, p in parameters.items() if id(p) in members and not is_frozen(p)),
         key=lambda name: members[id(parameters[name])],
     )
     leaves = {}

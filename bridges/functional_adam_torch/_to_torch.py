@@ -6,16 +6,26 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from functional_adam import ALGORITHMS
 from functional_adam.convert import names as tree_names
-from functional_adam.convert.moments import Moments, read
+from functional_adam.convert.moments import Moments, misshapen, read
 
 from ._layouts import Layout, inverse, permutations, permute
-from ._parameters import Names, Paths, dotted_paths, family_of, group_of, named, options_of
+from ._parameters import (
+    Names,
+    Paths,
+    dotted_paths,
+    family_of,
+    group_of,
+    is_frozen,
+    named,
+    options_of,
+)
 from ._recode import as_float32
 from ._storage import form_of, storage_of
 from ._stored_state import adopted
@@ -91,17 +101,23 @@ def to_torch(
     axes = permutations(layout, shapes, aliases)
     path_of = {name: name for name in parameters} | dotted_paths(paths, {*shapes, *aliases})
     values, moments = tree_names.named_leaves(params, "params"), read(state, stored=True)
-    stepped = {name for name, p in parameters.items() if id(p) in members}
+    # The state of what is frozen is not taken along, and stays here.
+    stepped = {
+        name
+        for name, p in parameters.items()
+        if id(p) in members and (path_of[name] in moments or not is_frozen(p))
+    }
     wanted = {path_of[n]: _permuted_shape(shapes[n], axes.get(n)) for n in parameters}
     problems = _problems(wanted, {path_of[n] for n in stepped}, values, moments)
+    for name, p in parameters.items():
+        path = path_of[name]
+        if path in values and dtype_name(values[path]) != dtype_name(p):
+            problems.append(f"dtype: {path} is {dtype_name(values[path])}, must be {dtype_name(p)}")
+    refused = "params and state do not fit the optimizer"
+    tree_names.refuse(refused, problems)
     leaves = {}
     for name in parameters:
         path = path_of[name]
-        if path in values and dtype_name(values[path]) != dtype_name(parameters[name]):
-            problems.append(
-                f"dtype: {path} is {dtype_name(values[path])}, "
-                f"must be {dtype_name(parameters[name])}"
-            )
         if name in stepped and path in moments:
             index = members[id(parameters[name])]
             problems += other_algorithm(path, moments[path], groups[index].algorithm)
@@ -109,7 +125,7 @@ def to_torch(
             problems += _other_master(path, leaf, groups[index], parameters[name])
             step, scalars = as_torch_scalars(leaf)
             leaves[name] = dataclasses.replace(leaf, step=step, scalars=scalars)
-    tree_names.refuse("params and state do not fit the optimizer", problems)
+    tree_names.refuse(refused, problems)
     _write(optimizer, parameters, groups, leaves, cast_moments=cast_moments)
     with torch.no_grad():
         for name, p in parameters.items():
@@ -125,6 +141,7 @@ def _write(
     *,
     cast_moments: bool,
 ) -> None:
+    entries = {}
     for name, leaf in leaves.items():
         storage = storage_of(groups[leaf.group].options)
         if storage is None:
@@ -139,6 +156,8 @@ def _write(
             fields = {keys[field] for field in leaf.moments}
             dtype = parameters[name].dtype
             entry = {key: x.to(dtype) if key in fields else x for key, x in entry.items()}
+        entries[name] = entry
+    for name, entry in entries.items():
         # Not by load_state_dict, which casts; in place of the mapping, as torch's first step does.
         optimizer.state.pop(parameters[name], None)
         if entry:
@@ -172,4 +191,8 @@ def _problems(
     found = [f"params {x}" for x in tree_names.differences(wanted, tree_names.shapes(values))]
     present = {name: tree_names.shape_of(leaf.moments["mu"]) for name, leaf in moments.items()}
     lines = tree_names.differences({n: s for n, s in wanted.items() if n in stepped}, present)
+    for name, leaf in moments.items():
+        lines += misshapen(name, leaf, tuple(present[name]))
+        if np.shape(leaf.count) != () or not 0 <= int(np.asarray(leaf.count)) < 2**31:
+            lines.append(f"count of {name} is {leaf.count}: must be one number, at least 0")
     return found + [f"state {line}" for line in lines]

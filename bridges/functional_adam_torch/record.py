@@ -81,6 +81,7 @@ class Record:
             bare optimizer: none.
         layouts: name -> permutation that the arrays here have undergone since torch.
         named: whether torch's groups name their parameters.
+        aliases: further name of a shared parameter -> its name in `values`.
     """
 
     groups: tuple[Group, ...]
@@ -88,6 +89,7 @@ class Record:
     values: Mapping[str, Array] = dataclasses.field(default_factory=dict)
     layouts: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
     named: bool = True
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def algorithm_of(family: str, options: Mapping[str, Any]) -> Algorithm:
@@ -158,7 +160,7 @@ def renamed(record: Record, names: Mapping[str, str]) -> Record:
         found: dict[str, Any] = {}
         for name, value in mapping.items():
             other = names.get(name, name)
-            if other in found:
+            if other in found or (other in record.aliases and other not in names):
                 raise ValueError(f"two parameters would be named {other!r}")
             found[other] = value
         return found
@@ -168,4 +170,5 @@ def renamed(record: Record, names: Mapping[str, str]) -> Record:
         leaves=new(record.leaves),
         values=new(record.values),
         layouts=new(record.layouts),
+        aliases={names.get(x, x): names.get(first, first) for x, first in record.aliases.items()},
     )

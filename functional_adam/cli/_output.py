@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -36,10 +37,14 @@ def check_writable(*paths: Path | None) -> None:
 
 
 def check_folder(option: str, path: Path) -> None:
-    """Make a folder to write to; status 2 where that is not possible."""
+    """Status 2 where a folder cannot be written to, or made; a command that fails leaves none."""
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         reason = "" if os.access(path, os.W_OK) else os.strerror(errno.EACCES)
+        with contextlib.suppress(OSError):  # somebody else uses it already
+            for folder in new:
+                folder.rmdir()
     except OSError as error:
         reason = error.strerror
     if reason:

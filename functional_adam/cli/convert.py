@@ -18,6 +18,7 @@ FORMATS = {
     ".safetensors": "safetensors",
     **dict.fromkeys(("", ".orbax"), "orbax"),
 }
+_ORBAX = "_METADATA", "_CHECKPOINT_METADATA"  # files of an orbax checkpoint
 NEEDS = {"torch": ("torch",), "safetensors": ("torch", "safetensors"), "orbax": ("torch", "orbax")}
 
 
@@ -102,8 +103,14 @@ def _check_paths(source: Path, target: Path, force: bool) -> None:
         fail(f"SOURCE {source}: there is no such file", 2)
     if target.exists() and source.samefile(target):
         fail(f"TARGET {target} is SOURCE", 2)
-    if target.exists() and not force:
+    if (target.exists() or target.is_symlink()) and not force:
         fail(f"TARGET {target} exists: --force replaces it", 2)
+    if (
+        target.is_dir()
+        and any(target.iterdir())
+        and not any((target / name).exists() for name in _ORBAX)
+    ):
+        fail(f"TARGET {target} is a folder with other things in it: --force replaces no such", 2)
     if not target.absolute().parent.is_dir():
         fail(f"TARGET {target}: its folder does not exist", 2)
 
@@ -143,9 +150,12 @@ def _convert(
     elif formats[0] == "safetensors":
         record = safetensors_file.read(source)
     else:
-        record = orbax_directory.read(source, choices)
+        record, left_out = orbax_directory.read(source, choices)
+    _refuse_what_source_says(record, choices, formats[0])
     record = _laid_out(record, choices, in_torch=formats[0] == "torch")
-    if unknown := sorted(choices.renames.keys() - {*record.leaves, *record.values}):
+    if unknown := sorted(
+        choices.renames.keys() - {*record.leaves, *record.values, *record.aliases}
+    ):
         raise ValueError(f"--names renames parameters that are not there: {', '.join(unknown)}")
     record = renamed(record, choices.renames)
     with replacing(target, force=force) as part:
@@ -158,6 +168,19 @@ def _convert(
     typer.echo(f"written: {target} ({_summary(record)})")
     if left_out:
         typer.echo(f"not carried over: {', '.join(left_out)}", err=True)
+
+
+def _refuse_what_source_says(record: Any, choices: Choices, form: str) -> None:
+    """An option that would change nothing, or contradicts the file, is a mistake."""
+    found = {group.algorithm for group in record.groups}
+    if form != "torch" and choices.algorithm not in (None, *found):
+        says = ", ".join(sorted(found))
+        raise UsageError(f"--algorithm {choices.algorithm}: SOURCE says that it is {says}")
+    if choices.options and any(
+        group.options.get(key) != x for group in record.groups for key, x in choices.options.items()
+    ):
+        names = ", ".join(choices.options)
+        raise UsageError(f"--option {names}: SOURCE has its own; change them where you go on")
 
 
 def _laid_out(record: Any, choices: Choices, *, in_torch: bool) -> Any:

@@ -177,6 +177,7 @@ def _in_processes(
         task, space = prepared(name, arguments["dtype"], steps, search)
         asked = {name: value for name, value in arguments.items() if name != "dtype"}
         ready(task, space=space, out=out, **asked)
+        out.mkdir(parents=True, exist_ok=True)
         open_storage(storage)
     except UsageError as error:
         fail(str(error))

@@ -6,9 +6,20 @@ import collections
 from typing import Any
 
 import jax
+import optax
 
+from ..bounds import UpdateBoundState
 from . import moments
 from .moments import is_adam
+
+# They count the updates made, as Adam does. What others count may be anything: an average that
+# starts anew has seen nothing yet.
+_SCHEDULES = (
+    optax.ScaleByScheduleState,
+    optax.InjectHyperparamsState,
+    optax.InjectStatefulHyperparamsState,
+    UpdateBoundState,
+)
 
 
 def from_optax(state: Any, like: Any = None) -> Any:
@@ -126,6 +137,11 @@ def _twins(like: Any, source: Any) -> dict[int, Any]:
     }
 
 
+def _is_schedule(node: Any) -> bool:
+    # That of a schedule within `inject_hyperparams` has no public name.
+    return isinstance(node, _SCHEDULES) or type(node).__name__ == "WrappedScheduleState"
+
+
 def _rebuild(node: Any, twins: dict[int, Any], count: Any) -> Any:
     """Take over what twins hold; `count` is that of the nearest state of Adam."""
     children = _children(node)
@@ -145,7 +161,7 @@ def _rebuild(node: Any, twins: dict[int, Any], count: Any) -> Any:
             new[name] = child | {k: v for k, v in twin[name].items() if k in child}
         elif twin is not None:
             new[name] = twin[name]
-        elif name == "count" and count is not None:
+        elif name == "count" and count is not None and _is_schedule(node):
             new[name] = count
         else:
             new[name] = _rebuild(child, twins, count)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -143,6 +144,32 @@ def _was_code(x: Any) -> bool:
     return getattr(x["code"], "dtype", None) == np.uint8
 
 
+def misshapen(name: str, own: Any, shape: tuple[int, ...]) -> list[str]:
+    """Say which moments of a leaf, but the first, have another shape, or no floating dtype.
+
+    Args:
+        name: of the leaf.
+        own: `moments` by field, and `low` or None.
+        shape: of the parameter.
+    """
+    kept = dict(own.moments) | ({} if own.low is None else {"low": own.low})
+    lines = [
+        f"shape: {field} of {name} is {names.shape_of(x)}, must be {shape}"
+        for field, x in kept.items()
+        if field != "mu" and names.shape_of(x) != shape
+    ]
+    arrays = {field: x for field, x in own.moments.items() if not names.is_code(x)}
+    dtypes = {
+        field: x.dtype if hasattr(x, "dtype") else np.asarray(x).dtype
+        for field, x in arrays.items()
+    }
+    return lines + [
+        f"dtype: {field} of {name} is {dtype}, must be floating"
+        for field, dtype in dtypes.items()
+        if not jnp.issubdtype(dtype, jnp.inexact)
+    ]
+
+
 def fill(like: Any, found: Mapping[str, Moments]) -> Any:
     """Replace what the states of Adam in `like` hold by what was found, values and dtypes.
 
@@ -162,7 +189,10 @@ def fill(like: Any, found: Mapping[str, Moments]) -> Any:
     for node in nodes:
         wanted |= names.named_leaves(fields(node)["mu"], "mu")
     present = {name: names.shape_of(leaf.moments["mu"]) for name, leaf in found.items()}
-    names.refuse("the state does not fit", names.differences(names.shapes(wanted), present))
+    lines = names.differences(names.shapes(wanted), present)
+    for name, leaf in found.items():
+        lines += misshapen(name, leaf, tuple(present[name]))
+    names.refuse("the state does not fit", lines)
     return jax.tree.map(lambda x: _filled(x, found) if is_adam(x) else x, like, is_leaf=is_adam)
 
 

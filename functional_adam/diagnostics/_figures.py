@@ -77,7 +77,8 @@ class Figures(NamedTuple):
         lost: share of nonzero updates with ``p + u == p`` in the parameter's dtype.
         spike: root of the mean of ``g**2 / (v / c2)`` where v > 0; at most ``sqrt(c2 / (1 - b2))``.
             Wortsman et al. 2023, section 3.4, https://arxiv.org/abs/2304.13013.
-        agreement: share of nonzero gradients whose sign is the momentum's.
+        agreement: share of nonzero gradients whose sign is the momentum's; `chance` if there are
+            none.
         chance: the agreement of gradients that are noise, ``1/2 + asin(sqrt(1 - b1**2)) / pi``.
         c1: 1 - b1**t, how full the first average is.
         c2: 1 - b2**t.
@@ -182,6 +183,7 @@ def figures(s: Sums, b1: Any, c1: Any, c2: Any) -> Figures:
     some = s.m_hat > 0
     rate = xp.where(some, s.u / xp.where(some, s.m_hat, 1.0), 0.0)
     gradients = s.g_live is not None
+    chance = 0.5 + xp.arcsin(xp.sqrt(1 - b1 * b1)) / math.pi if gradients else None
     return Figures(
         update_ratio=ratio,
         effective_rate=rate,
@@ -190,8 +192,8 @@ def figures(s: Sums, b1: Any, c1: Any, c2: Any) -> Figures:
         stuck=share(s.stuck, s.positive),
         lost=share(s.lost, s.moving),
         spike=None if s.spike is None else xp.sqrt(share(s.spike, s.spiked)),
-        agreement=share(s.agree, s.g_live) if gradients else None,
-        chance=0.5 + xp.arcsin(xp.sqrt(1 - b1 * b1)) / math.pi if gradients else None,
+        agreement=xp.where(s.g_live > 0, share(s.agree, s.g_live), chance) if gradients else None,
+        chance=chance,
         c1=c1,
         c2=c2,
         step_size=None if s.steps2 is None else xp.sqrt(share(s.steps2, s.live)),

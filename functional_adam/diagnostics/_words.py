@@ -89,8 +89,9 @@ def summarize(health: Any) -> list[str]:
         health: `Health`, of arrays that are not traced.
 
     Returns:
-        A sentence for each entry of `LIMITS` that everything together, or a leaf, is beyond; one
-        that all is well where there is none.
+        A sentence for each entry of `LIMITS` that everything together, or a leaf, is beyond, with
+        the figure of everything, or where that is within, of the worst leaf; one that all is well
+        where there is none.
     """
     found = jax.device_get(health)
     own = jax.tree_util.tree_leaves_with_path(
@@ -100,9 +101,12 @@ def summarize(health: Any) -> list[str]:
     lines = []
     for name, limit in LIMITS.items():
         value = getattr(found.total, name)
-        beyond = [leaf for leaf, x in parts.items() if _beyond(name, x, limit)]
-        if value is not None and (beyond or _beyond(name, found.total, limit)):
+        excess = {leaf: _excess(name, x, limit) for leaf, x in parts.items()}
+        beyond = sorted((x for x in parts if excess[x] > 0), key=lambda x: -excess[x])
+        if value is not None and (beyond or _excess(name, found.total, limit) > 0):
             where = ", ".join(beyond[:3]) + (f" and {len(beyond) - 3} more" if beyond[3:] else "")
+            if _excess(name, found.total, limit) <= 0:
+                value = getattr(parts[beyond[0]], name)
             own_line = said(name, float(value), limit)
             lines.append(f"{name}: {own_line}" + (f" In: {where}." if where else ""))
     if found.total.eps_dominates is None:
@@ -110,14 +114,14 @@ def summarize(health: Any) -> list[str]:
     return lines or ["Nothing is wrong: every figure is within its limit."]
 
 
-def _beyond(name: str, figures: Figures, limit: Limit) -> bool:
+def _excess(name: str, figures: Figures, limit: Limit) -> float:
+    """How far a figure is beyond its limit; not above 0: it is within."""
     value = getattr(figures, name)
     # Weights that are zero have no ratio.
-    if value is None or (name == "update_ratio" and math.isinf(value)):
-        return False
-    if name == "update_ratio" and value == 0:
-        return False
+    if value is None or (name == "update_ratio" and (value == 0 or math.isinf(value))):
+        return 0.0
     if name == "agreement":
         value = value - figures.chance
-    over = limit.above is not None and value > limit.above
-    return bool(over or (limit.below is not None and value < limit.below))
+    above = math.inf if limit.above is None else limit.above
+    below = -math.inf if limit.below is None else limit.below
+    return float(max(value - above, below - value))

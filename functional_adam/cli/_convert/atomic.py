@@ -20,6 +20,7 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
     Raises:
         FileExistsError: the target is there, and not `force`.
     """
+    target = target.absolute()
     part, old = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("part", "old"))
     try:
         yield part

@@ -42,7 +42,7 @@ def names_file(given: str | None) -> tuple[list[str] | str | None, dict[str, str
     if given in (None, "model"):
         return given, {}
     try:
-        text = Path(given).read_text(encoding="utf-8")
+        text = Path(given).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--names {given}: cannot be read: {error}") from None
     if text.lstrip()[:1] not in ("[", "{"):

@@ -4,6 +4,7 @@
      "groups": [{"algorithm": "adamw", "options": {"lr": 0.001, ...}, "names": ["a.weight", ...]}],
      "parameters": ["a.weight", ...],            names of the values, in torch's order
      "layouts": {"a.weight": [1, 0]},            permutations undergone since torch
+     "aliases": {"head.weight": "emb.weight"},   further names of shared parameters
      "named": false,                             whether torch's groups name their parameters
      "step_dtype": "float32"}
 
@@ -41,6 +42,7 @@ def as_json(record: Record) -> dict[str, Any]:
         ],
         "parameters": list(record.values),
         "layouts": {name: list(axes) for name, axes in record.layouts.items()},
+        "aliases": dict(record.aliases),
         "named": record.named,
         "step_dtype": steps.pop() if len(steps) == 1 else "float32",
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from functional_adam import ALGORITHMS
 from functional_adam.convert import moments as adam_moments
 from functional_adam.convert import names as tree_names
+from functional_adam.convert._masters import is_master, opened
 from functional_adam_torch import _in_jax
 from functional_adam_torch.record import Group, Leaf, Record
 from functional_adam_torch.state_entries import from_moments, other_algorithm
@@ -32,8 +35,8 @@ KEY = "functional_adam"
 PARAMS, STATE = ("params", "model"), ("state", "opt_state", "optimizer")
 
 
-def read(path: Path, choices: Choices) -> Record:
-    """Read a directory.
+def read(path: Path, choices: Choices) -> tuple[Record, list[str]]:
+    """Read a directory, and what of it is not carried over.
 
     Raises:
         ValueError: it is no orbax checkpoint, or parameters and state do not fit.
@@ -41,9 +44,11 @@ def read(path: Path, choices: Choices) -> Record:
     """
     held, custom = _restore(path)
     state, key = at_key(held, choices.optimizer_key, STATE, lambda x: True, "optimizer")
-    params = None
+    params, model_key = None, None
     if key:
-        params, _ = at_key(held, choices.model_key, PARAMS, lambda x: True, "model", optional=True)
+        params, model_key = at_key(
+            held, choices.model_key, PARAMS, lambda x: True, "model", optional=True
+        )
     values = {} if params is None else tree_names.named_leaves(params, "params")
     found = adam_moments.read(state, stored=True)
     kept = {name: x.moments["mu"].shape for name, x in found.items()}
@@ -52,7 +57,9 @@ def read(path: Path, choices: Choices) -> Record:
     tree_names.refuse(f"params and state of {path} do not fit", lines)
     saved = custom.get(KEY)
     if saved is None:
-        return _foreign(values, found, choices)
+        left_out = [str(x) for x in held if x not in (key, model_key)] if key else []
+        record = _foreign(values, found, choices, _stored_options(state, found))
+        return record, left_out + [f"{key or 'state'}.{name}" for name in _others(state)]
     groups = metadata.groups_of(saved)
     member = {name: i for i, own in enumerate(saved["groups"]) for name in own["names"]}
     expected = {**member, **dict.fromkeys(saved["parameters"])}
@@ -67,7 +74,8 @@ def read(path: Path, choices: Choices) -> Record:
             leaf = dataclasses.replace(leaf, step=leaf.step.astype(saved["step_dtype"]))
         leaves[name] = leaf
     ordered = {name: values[name] for name in saved["parameters"]}
-    return Record(groups, leaves, ordered, metadata.layouts_of(saved), saved["named"])
+    layouts, aliases = metadata.layouts_of(saved), saved.get("aliases", {})
+    return Record(groups, leaves, ordered, layouts, saved["named"], aliases), []
 
 
 def write(record: Record, path: Path, choices: Choices) -> None:
@@ -97,7 +105,29 @@ def write(record: Record, path: Path, choices: Choices) -> None:
     _save(path, tree, {KEY: metadata.as_json(record)})
 
 
-def _foreign(values: Any, found: Any, choices: Choices) -> Record:
+def _stored_options(state: Any, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of the bridge for moments and weights in few bits, where a state keeps such."""
+    options: dict[str, Any] = {}
+    if any(is_master(x) for x in jax.tree.leaves(state, is_leaf=is_master)):
+        lows = [np.dtype(x.low.dtype).itemsize for x in found.values() if x.low is not None]
+        options["master_bits"] = 16 + 8 * max(lows, default=0)
+    nodes = [adam_moments.fields(node) for node in adam_moments.adam_states(opened(state)[1])]
+    if seeds := [int(own["seed"]) for own in nodes if "seed" in own]:
+        kept = [x for own in found.values() for x in own.moments.values()]
+        half = any(not tree_names.is_code(x) and x.dtype == jnp.bfloat16 for x in kept)
+        options |= {"moments": "bfloat16" if half else "int8", "seed": seeds[0]}
+    return options
+
+
+def _others(state: Any) -> list[str]:
+    """Arrays of other transformations, by dotted name; counts apart, which Adam has as well."""
+    inner = opened(state)[1]
+    leaves = jax.tree_util.tree_leaves_with_path(inner, is_leaf=adam_moments.is_adam)
+    names = [tree_names.dotted(path) for path, x in leaves if not adam_moments.is_adam(x)]
+    return [name for name in names if name.rpartition(".")[2] != "count"]
+
+
+def _foreign(values: Any, found: Any, choices: Choices, stored: Mapping[str, Any]) -> Record:
     """A directory by someone else: one group, with the hyperparameters of the command line."""
     if choices.algorithm is None:
         raise UsageError(f"SOURCE does not say its algorithm: --algorithm {' | '.join(ALGORITHMS)}")
@@ -110,10 +140,10 @@ def _foreign(values: Any, found: Any, choices: Choices) -> Record:
     if "lr" not in choices.options:
         raise UsageError("SOURCE does not hold the hyperparameters: --option lr=1e-3, and others")
     order = _order(choices, {**found, **values})
-    group = Group(row.name, {})
+    group = Group(row.name, _options(row, choices.options) | dict(stored))
     leaves = {name: _leaf(name, 0, group, found[name]) for name in order if name in found}
     values = {name: values[name] for name in order if name in values}
-    return Record((Group(row.name, _default_options(row) | dict(choices.options)),), leaves, values)
+    return Record((group,), leaves, values)
 
 
 def _order(choices: Choices, known: Mapping[str, Any]) -> list[str]:
@@ -130,14 +160,26 @@ def _order(choices: Choices, known: Mapping[str, Any]) -> list[str]:
     return order
 
 
-def _default_options(row: Any) -> dict[str, Any]:
-    """The options of a new optimizer of torch's class, or of ours where torch has none."""
+def _options(row: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a new optimizer of the bridge's class, which are torch's.
+
+    Raises:
+        UsageError: one is not known there, or refused.
+    """
     import torch
 
     import functional_adam_torch
 
-    kind = getattr(torch.optim if row.torch_twin else functional_adam_torch, row.torch_class)
-    made = kind([torch.nn.Parameter(torch.zeros(()))], lr=1e-3, **row.torch_options)
+    kind = getattr(functional_adam_torch, row.torch_class)
+    known = {*inspect.signature(kind).parameters} - {"params", "engine"}
+    if unknown := sorted(given.keys() - known):
+        raise UsageError(
+            f"--option {', '.join(unknown)}: {row.torch_class} has {', '.join(sorted(known))}"
+        )
+    try:
+        made = kind([torch.nn.Parameter(torch.zeros(()))], **{**row.torch_options, **given})
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UsageError(f"--option: {row.torch_class} refuses it: {error}") from None
     return {key: x for key, x in made.state_dict()["param_groups"][0].items() if key != "params"}
 
 
@@ -163,11 +205,19 @@ def _restore(path: Path) -> tuple[Any, dict[str, Any]]:
     with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         found = checkpointer.metadata(path.absolute())
         if found.item_metadata is None:
-            raise ValueError(f"{path} is not an orbax checkpoint")
+            raise ValueError(f"{path} is not an orbax checkpoint{_hint(path)}")
         as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
         args = jax.tree.map(lambda _: as_numpy, found.item_metadata.tree)
         held = checkpointer.restore(path.absolute(), args=ocp.args.PyTreeRestore(restore_args=args))
     return held, dict(found.custom_metadata or {})
+
+
+def _hint(path: Path) -> str:
+    """Where a checkpoint manager has put its newest one."""
+    steps = [x for x in path.glob("*/*") if x.is_dir() and x.parent.name.isdecimal()]
+    if not steps:
+        return ""
+    return f"; below it there is {max(steps, key=lambda x: int(x.parent.name))}"
 
 
 @contextlib.contextmanager

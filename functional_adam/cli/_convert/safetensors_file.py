@@ -63,7 +63,8 @@ def read(path: Path) -> Record:
         for name in own["names"]
     }
     values = {name: arrays[f"params/{name}"] for name in found["parameters"]}
-    return Record(groups, leaves, values, metadata.layouts_of(found), found["named"])
+    layouts, aliases = metadata.layouts_of(found), found.get("aliases", {})
+    return Record(groups, leaves, values, layouts, found["named"], aliases)
 
 
 def write(record: Record, path: Path) -> None:

@@ -14,11 +14,13 @@ import torch
 
 from functional_adam import ALGORITHMS
 from functional_adam.convert import names as tree_names
+from functional_adam.convert.moments import misshapen
 from functional_adam_torch._parameters import options_of
 from functional_adam_torch._tensors import to_array, to_tensor
 from functional_adam_torch.record import Group, Record, algorithm_of, in_torch_layout
 from functional_adam_torch.state_entries import read_entry, write_entry
 
+from .._output import UsageError
 from .choices import Choices, at_key
 
 MODEL, OPTIMIZER = (
@@ -39,19 +41,30 @@ def read(path: Path, choices: Choices) -> tuple[Record, list[str]]:
     if key:
         model, model_key = at_key(held, choices.model_key, MODEL, _is_model, "model", optional=True)
     left_out = [str(x) for x in held if x not in (key, model_key)] if key else []
-    values = {} if model is None else {name: to_array(x, name) for name, x in model.items()}
+    tensors, others = _tensors(model or {})
+    left_out += [f"{model_key}.{name}" for name in others]
+    own_names = {
+        name for group in optimizer["param_groups"] for name in group.get("param_names", ())
+    }
+    aliases = _aliases(tensors, own_names | {*_listed(choices.names)})
+    values = {name: to_array(x, name) for name, x in tensors.items() if name not in aliases}
     members = [list(group["params"]) for group in optimizer["param_groups"]]
+    tree_names.refuse(
+        f"state of {path} has entries that belong to no parameter of its groups",
+        [repr(i) for i in optimizer["state"] if i not in {j for own in members for j in own}],
+    )
     named = all("param_names" in group for group in optimizer["param_groups"])
     name_of = _names(optimizer["param_groups"], members, values, choices)
     groups, leaves = [], {}
     for index, (group, ids) in enumerate(zip(optimizer["param_groups"], members, strict=True)):
         options = options_of(group)
         entries = [optimizer["state"].get(i, {}) for i in ids]
-        algorithm = choices.algorithm or _infer(options, entries)
+        algorithm = _algorithm(options, entries, choices.algorithm, index)
         groups.append(Group(algorithm, options))
+        _check_numbers(groups[-1], index)
         for i, entry in zip(ids, entries, strict=True):
             leaves[name_of[i]] = read_entry(entry, ALGORITHMS[algorithm], index, name_of[i])
-    record = Record(tuple(groups), leaves, values, named=named)
+    record = Record(tuple(groups), leaves, values, named=named, aliases=aliases)
     _check_shapes(path, record)
     return record, left_out
 
@@ -74,6 +87,7 @@ def write(record: Record, path: Path, choices: Choices) -> None:
         torch.save(optimizer, path)
         return
     model = {name: to_tensor(x) for name, x in record.values.items()}
+    model |= {name: model[first] for name, first in record.aliases.items()}
     keys = choices.model_key or MODEL[0], choices.optimizer_key or OPTIMIZER[0]
     torch.save(dict(zip(keys, (model, optimizer), strict=True)), path)
 
@@ -88,9 +102,12 @@ def _load(path: Path) -> Mapping[str, Any]:
             f"anything else could run code ({reason or 'not a checkpoint'}). Save state_dicts: "
             "torch.save({'model': model.state_dict(), 'optimizer': optimizer.state_dict()}, path)"
         ) from None
-    except (RuntimeError, EOFError, UserWarning) as error:
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file is whatever it is taken for
         raise ValueError(
-            f"{path} is not a torch checkpoint: {str(error).partition('.')[0]}"
+            f"{path} is not a torch checkpoint: {str(error).partition('.')[0]} "
+            f"({type(error).__name__})"
         ) from None
     if not isinstance(held, Mapping):
         raise ValueError(f"{path} holds a {type(held).__name__}, not a dict of state_dicts")
@@ -98,11 +115,63 @@ def _load(path: Path) -> Mapping[str, Any]:
 
 
 def _is_optimizer(x: Any) -> bool:
-    return isinstance(x, Mapping) and {"state", "param_groups"} <= x.keys()
+    if not isinstance(x, Mapping) or not {"state", "param_groups"} <= x.keys():
+        return False
+    groups = x["param_groups"]
+    return isinstance(x["state"], Mapping) and isinstance(groups, list | tuple) and all(
+        isinstance(group, Mapping) and isinstance(group.get("params"), list | tuple)
+        for group in groups
+    )  # fmt: skip
 
 
 def _is_model(x: Any) -> bool:
-    return isinstance(x, Mapping) and all(isinstance(v, torch.Tensor) for v in x.values())
+    return isinstance(x, Mapping) and any(isinstance(v, torch.Tensor) for v in x.values())
+
+
+def _tensors(model: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Tensors by name, and the names of what a module has put beside them (`get_extra_state`)."""
+    tensors = {name: x for name, x in model.items() if isinstance(x, torch.Tensor)}
+    return tensors, [name for name in model if name not in tensors]
+
+
+def _listed(names: list[str] | str | None) -> list[str]:
+    return names if isinstance(names, list) else []
+
+
+def _aliases(tensors: Mapping[str, torch.Tensor], own: set[str]) -> dict[str, str]:
+    """Further names of shared tensors -> the name that the optimizer has, else the first one."""
+    shared: dict[Any, list[str]] = {}
+    for name, x in tensors.items():
+        if x.numel():
+            place = x.untyped_storage().data_ptr(), x.storage_offset(), x.shape, x.stride(), x.dtype
+            shared.setdefault(place, []).append(name)
+    found = {}
+    for names in shared.values():
+        first = next((name for name in names if name in own), names[0])
+        found |= {name: first for name in names if name != first}
+    return found
+
+
+def _algorithm(
+    options: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], asked: str | None, index: int
+) -> str:
+    """What the file says; what was asked for where it does not."""
+    try:
+        found = _infer(options, entries)
+    except ValueError:
+        if asked is None:
+            raise
+        return asked
+    if asked not in (None, found):
+        raise UsageError(f"--algorithm {asked}: group {index} of SOURCE says that it is {found}")
+    return found
+
+
+def _check_numbers(group: Group, index: int) -> None:
+    try:
+        _ = group.hyperparameters
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"options of group {index} are damaged: {error}") from None
 
 
 def _infer(options: Mapping[str, Any], entries: Sequence[Mapping[str, Any]]) -> str:
@@ -155,4 +224,6 @@ def _check_shapes(path: Path, record: Record) -> None:
         if not line.startswith("missing")  # frozen, or without a gradient so far
     ]
     lines += [f"missing: {name}" for name in record.leaves if wanted and name not in wanted]
+    for name, leaf in record.leaves.items():
+        lines += misshapen(name, leaf, tuple(wanted.get(name, kept.get(name, ()))))
     tree_names.refuse(f"model and optimizer of {path} do not fit", sorted({*lines}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -38,6 +38,10 @@ class Finding(NamedTuple):
 def examine(patient: Patient) -> list[Finding]:
     """Everything that is wrong, in the order of the file."""
     found = [*_groups(patient)]
+    if patient.strays:
+        shown = ", ".join(patient.strays[:5]) + (", ..." if patient.strays[5:] else "")
+        what = f"state has entries that belong to no parameter of any group: {shown}"
+        found.append(Finding(True, "file", what))
     kept: dict[int, set[str]] = {}
     for name, index in patient.group.items():
         kept.setdefault(index, set()).update(patient.entries.get(name, {}))
@@ -146,6 +150,9 @@ def _groups(patient: Patient) -> Iterator[Finding]:
         yield Finding(False, "file", "holds no hyperparameters: b2 = 0.999 is assumed")
     for index, group in enumerate(patient.groups):
         where = f"group {index}"
+        if damaged := _damaged(group):
+            yield Finding(True, where, damaged)
+            continue
         for name, b in zip(_BETAS, map(_number, group.get("betas", ())), strict=False):
             if not 0 <= b < 1:
                 why = ": it became 1 in a narrow dtype; keep it in float32" if b == 1 else ""
@@ -174,9 +181,22 @@ def _groups(patient: Patient) -> Iterator[Finding]:
             yield Finding(False, where, "eps is 1e-7, the default of Keras")
 
 
+def _damaged(group: Mapping[str, Any]) -> str:
+    """Which option is no number, or no pair of them."""
+    for name in ("betas", "eps", "lr"):
+        value = group.get(name, ())
+        try:
+            _ = [_number(x) for x in (value if isinstance(value, tuple | list) else [value])]
+        except (TypeError, ValueError):
+            return f"{name} is {value!r}: not a number"
+    if "betas" in group and not (isinstance(group["betas"], tuple | list) and group["betas"]):
+        return f"betas is {group['betas']!r}: not numbers"
+    return ""
+
+
 def _b2(patient: Patient, name: str) -> float:
     index = patient.group.get(name)
-    if index is None or "betas" not in patient.groups[index]:
+    if index is None or "betas" not in patient.groups[index] or _damaged(patient.groups[index]):
         return _B2
     return _number(patient.groups[index]["betas"][1])
 

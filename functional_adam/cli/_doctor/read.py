@@ -28,6 +28,7 @@ class Patient:
         group: parameter -> index of its group.
         values: parameter -> array.
         random: parameters whose moments are rounded at random.
+        strays: entries that belong to no parameter of any group.
     """
 
     kind: str
@@ -36,6 +37,7 @@ class Patient:
     group: dict[str, int] = dataclasses.field(default_factory=dict)
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
     random: set[str] = dataclasses.field(default_factory=set)
+    strays: list[str] = dataclasses.field(default_factory=list)
 
 
 def read(path: Path, form: str) -> Patient:
@@ -59,7 +61,10 @@ def _torch(path: Path) -> Patient:
     if key:
         model, _ = at_key(held, None, file.MODEL, file._is_model, "model", optional=True)
     found = Patient("torch", list(optimizer["param_groups"]))
-    found.values = {name: to_array(x, name) for name, x in (model or {}).items()}
+    tensors, _ = file._tensors(model or {})
+    found.values = {name: to_array(x, name) for name, x in tensors.items()}
+    members = {i for group in found.groups for i in group["params"]}
+    found.strays = [repr(i) for i in optimizer["state"] if i not in members]
     rows = ALGORITHMS.values()
     fields = {theirs: ours for row in rows for ours, theirs in row.torch_state.items()}
     for index, group in enumerate(found.groups):
