@@ -20,7 +20,7 @@ from ._fixed import Fixed, thaw
 from ._hyperparameters import is_zero, read, resolve
 from ._leaf import Decay, Leaf, Rule, is_signed, shrink_of, update_leaf
 from ._masks import Mask, spread
-from ._numerics import rounded, x64_enabled
+from ._numerics import promoting, rounded, x64_enabled
 from ._placement import zeros_like
 from ._two_float import TwoFloat, as_two_float
 from .dialects import TORCH, Dialect
@@ -77,6 +77,7 @@ def lift(
     # A direction is scaled later: its digits must not end where the parameter's do.
     stepwise = rule.adds_twice and "learning_rate" in hyperparameters
 
+    @promoting
     def init(params):
         def zeros(path, p, dtype):
             _check.inexact(path, p, "params")
@@ -95,6 +96,7 @@ def lift(
         seeds = {"seed": jnp.zeros((), jnp.uint32)} if coded else {}
         return rule.state(count=jnp.zeros((), jnp.int32), **scalars, **trees, **seeds)
 
+    @promoting
     def update(updates, state, params=None, **extra_args):
         _states.check(state, rule, coded=bool(coded))
         constants, data = resolve(hyperparameters, state.count, extra_args)

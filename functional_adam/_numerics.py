@@ -13,6 +13,7 @@ written once, with operators and these functions; what they meet is
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -29,6 +30,20 @@ from ._two_float import TwoFloat, as_two_float
 def x64_enabled() -> bool:
     """Whether step scalars are float64 arrays here, not pairs of float32."""
     return jax.dtypes.canonicalize_dtype(np.float64) == np.float64
+
+
+def promoting(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function promote dtypes whatever `jax_numpy_dtype_promotion` is set to.
+
+    What is promoted here is meant to be: "strict" is a check of the user's own code.
+    """
+
+    @functools.wraps(function)
+    def standard(*args, **kwargs):
+        with jax.numpy_dtype_promotion("standard"):
+            return function(*args, **kwargs)
+
+    return standard
 
 
 def one_minus_power(b: Any, t: Any) -> Any:

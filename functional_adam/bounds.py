@@ -23,6 +23,7 @@ import optax
 from jax import lax
 
 from . import _check
+from ._numerics import promoting
 
 # Rounding of the moments may exceed the bound by some units in the last place.
 SLACK = 1 + 1e-5
@@ -34,6 +35,7 @@ class UpdateBoundState(NamedTuple):
     count: Any  # int32 (), updates made so far
 
 
+@promoting
 def update_bound(b1: Any, b2: Any, t: Any) -> jax.Array:
     """Largest ``|m_hat| / sqrt(v_hat)`` that Adam can reach at step t = 1, 2, ...
 
@@ -103,6 +105,7 @@ def clip_by_update_bound(
         del params
         return UpdateBoundState(jnp.zeros((), jnp.int32))
 
+    @promoting
     def update(updates, state, params=None):
         del params
         limit = SLACK * scale * update_bound(b1, b2, state.count + 1)

@@ -14,6 +14,7 @@ from jax import lax
 from . import _check
 from ._bits import leaf_id, random_bits
 from ._halves import is_half, join, remainder, remainder_dtype, split
+from ._numerics import promoting
 from ._placement import zeros_like
 
 Bits = Literal[32, 24, 16]
@@ -82,6 +83,7 @@ def with_master(
         raise ValueError(f"bits must be 32, 24 or 16, got {bits!r}")
     inner, extra = optax.with_extra_args_support(inner), bits - 16
 
+    @promoting
     def init(params):
         def low(p):
             dtype = remainder_dtype(extra) if is_half(p) else None
@@ -92,6 +94,7 @@ def with_master(
             return state
         return state._replace(count=jnp.zeros((), jnp.int32), seed=jnp.asarray(seed, jnp.uint32))
 
+    @promoting
     def update(updates, state, params=None, **extra_args):
         if params is None:
             raise ValueError("with_master needs the parameters: call update(grads, state, params)")
@@ -120,6 +123,7 @@ def with_master(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+@promoting
 def master_params(params: Any, state: MasterState) -> Any:
     """Float32 weights of `params` under `with_master`, for evaluation and checkpoints.
 

@@ -413,8 +413,7 @@ def _saved_by_orbax(path, tx, params, **more):
     return params, state
 
 
-@pytest.mark.parametrize("moments", ["float32", "bfloat16", "int8"])
-@pytest.mark.parametrize("bits", [32, 24, 16])
+@pytest.mark.parametrize(("bits", "moments"), [(32, "float32"), (24, "bfloat16"), (16, "int8")])
 def test_masters_and_moments_in_few_bits_that_orbax_saved_alone(tmp_path, bits, moments):
     params = {"kernel": jnp.ones((64, 64), jnp.bfloat16), "bias": jnp.ones(64, jnp.bfloat16)}
     tx = fa.with_master(fa.adam(1e-3, moments=moments), bits=bits)

@@ -236,3 +236,18 @@ def test_dtypes_that_nothing_is_computed_in():
         TypeError, match=r"params\['a'\] has dtype float8_e4m3fn.*bfloat16 or wider"
     ):
         fa.adam(1e-2).init({"a": jnp.ones(3, jnp.float8_e4m3fn)})
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.complex64])
+def test_promotion_may_be_strict_around_it(dtype):
+    """The setting is a check of the user's code; what is promoted inside is meant to be."""
+    tree = {"w": jnp.ones((64, 64), dtype)}
+    ways = [fa.adamw(optax.constant_schedule(1e-2)), fa.nadam(1e-2), fa.adamax(1e-2)]
+    if dtype != jnp.complex64:
+        ways += [fa.adam(1e-2, moments="int8"), fa.with_master(fa.adam(1e-2), bits=24)]
+    for tx in ways:
+        want = tx.update(tree, tx.init(tree), tree)
+        with jax.numpy_dtype_promotion("strict"):
+            for update in (tx.update, jax.jit(tx.update)):
+                got = update(tree, tx.init(tree), tree)
+                np.testing.assert_allclose(got[0]["w"], want[0]["w"], rtol=1e-6)

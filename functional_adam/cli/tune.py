@@ -20,7 +20,11 @@ def tune(
     ],
     budget: Annotated[
         float | None,
-        typer.Option(help="Full trainings for search and confirmation.", show_default="48"),
+        typer.Option(
+            help="Full trainings for search and confirmation, 6 or more; those of untuned Adam "
+            "come on top.",
+            show_default="48",
+        ),
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(help="The budget as time, in place of --budget.")

@@ -16,6 +16,7 @@ from .._codecs import Codec
 from .._hyperparameters import Hyperparameter
 from .._leaf import is_signed
 from .._masks import tree_of
+from .._numerics import promoting
 from ..convert import moments as adam_moments
 from ..convert import names
 from ..dialects import Dialect
@@ -49,6 +50,7 @@ _OPS = SimpleNamespace(
 )
 
 
+@promoting
 def health(
     updates: Any,
     state: Any,

@@ -15,7 +15,9 @@ from types import MappingProxyType
 from typing import Any
 
 from .._check import is_decay_rate
-from .._leaf import Decay, Rule
+from .._leaf import Decay
+from .._leaf import Rule as Rule
+from .._lift import lift as lift
 from ..dialects import Dialect
 from .adabelief import ADABELIEF, adabelief, scale_by_adabelief
 from .adam import ADAM, adam, scale_by_adam
