@@ -107,6 +107,16 @@ class Batch:
     moments: list[list[Tensor]]
     scalars: dict[str, list[Tensor]]
 
+    def check_shapes(self, i: int) -> None:
+        """Raise ValueError where a moment has not the shape of its parameter."""
+        algorithm, p = self.formula.algorithm, self.params[i]
+        for field, column in zip(algorithm.rule.moments, self.moments, strict=True):
+            if column[i].shape != p.shape:
+                raise ValueError(
+                    f"{algorithm.torch_state[field]!r} in the state of a parameter must have its "
+                    f"shape, {tuple(p.shape)}, got {tuple(column[i].shape)}"
+                )
+
     def take(self, members: Sequence[int]) -> Batch:
         """The part of the batch at these positions, in this order."""
 
