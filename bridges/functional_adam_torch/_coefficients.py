@@ -92,6 +92,9 @@ def _scalar(stored: Tensor, in_lists: bool) -> Any:
 class _Half(float):
     """A half that multiplies as its tensor does, which in a list rounds the factor as well."""
 
+    _stored: Tensor
+    _in_list: bool
+
     def __new__(cls, stored: Tensor, in_list: bool) -> _Half:
         self = super().__new__(cls, stored.item())
         self._stored, self._in_list = stored, in_list
