@@ -8,7 +8,7 @@ import itertools
 
 import pytest
 import torch
-from torch_cases import assert_same, pair, start, train
+from torch_cases import assert_near, assert_same, pair, start, train
 
 import functional_adam_torch as ft
 
@@ -121,3 +121,75 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match="Invalid learning rate"):
         ft.RAdam(p, lr=-1.0)
     assert (p[0] == 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("foreach", [False, True])
+def test_nadam_resumed_in_half_precision(dtype, foreach):
+    """torch casts the product of momenta to the parameter's dtype when it loads it."""
+    left, right = pair("NAdam", dtype=dtype, shapes=((5,), (9,)), eps=1e-4, foreach=foreach)
+    train(range(2), left, right)
+    for _, optimizer in (left, right):
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    assert left[1].state[left[0][0]]["mu_product"].dtype == dtype
+    for step in range(2, 30):
+        train([step], left, right)
+        assert_same(left, right)
+
+
+@pytest.mark.parametrize("name", ["Adam", "NAdam", "RAdam", "Adamax"])
+@pytest.mark.parametrize("foreach", [False, True])
+def test_signs_of_zeros_of_complex_numbers(name, foreach):
+    left, right = pair(
+        name, dtype=torch.complex64, shapes=((40,),), betas=(0.0, 0.9), foreach=foreach,
+        maximize=True,
+    )  # fmt: skip
+    for step in range(3):
+        for params, optimizer in (left, right):
+            zeros = torch.tensor([[0.0, 0.0], [-0.0, 0.0], [0.0, -0.0], [-0.0, -0.0], [1.0, 0.0]])
+            params[0].grad = torch.view_as_complex(zeros.repeat(8, 1) + (step == 0))
+            optimizer.step()
+    for a, b in zip(*(o.state[p[0]].values() for p, o in (left, right)), strict=True):
+        a, b = (torch.view_as_real(x) if x.is_complex() else x for x in (a, b))
+        assert torch.equal(a.signbit(), b.signbit())
+    assert_same(left, right)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"engine": engine} for engine in ("auto", "single", "foreach", "compile", "flat", "jax")),
+        {"differentiable": True},
+        {"moments": "float32"},
+    ],
+    ids=lambda options: "-".join(map(str, *options.items())),
+)
+@pytest.mark.parametrize("name", ["Adam", "NAdam"])
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_a_parameter_given_twice_is_stepped_twice(name, options):
+    def trained(cls, **options):
+        p, q, r = (x.requires_grad_(False) for x in start(shapes=((7,), (5,), (6,))))
+        optimizer = cls([p, q, p, r], lr=1e-2, weight_decay=0.1, **options)
+        train(range(4), ((p, q, r), optimizer))
+        return (p, q, r), optimizer
+
+    left = trained(
+        getattr(torch.optim, name), foreach=name == "Adam" and options.get("engine") == "foreach",
+        differentiable="differentiable" in options,
+    )  # fmt: skip
+    right = trained(getattr(ft, name), **options)
+    assert left[1].state[left[0][0]]["step"] == 8
+    same = options.get("engine") in ("auto", "single", "foreach")
+    (assert_same if same else assert_near)(left, right)
+
+
+def test_nadam_s_messages():
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    for foreach in (False, True):
+        said = []
+        for module in (torch.optim, ft):
+            with pytest.raises(AssertionError) as error:
+                module.NAdam([p], capturable=True, foreach=foreach).step()
+            said.append(str(error.value))
+        assert said[0] == said[1]

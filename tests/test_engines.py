@@ -455,3 +455,155 @@ def test_an_engine_that_is_refused_is_not_taken():
     assert optimizer.engine == "auto"
     p.grad = torch.ones(4)
     optimizer.step()
+
+
+@pytest.mark.parametrize("engine", ["auto", "flat"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_state_that_changed_places(engine, missing):
+    """Entries, moments, memory, between parameters, keys and groups."""
+
+    def disturb(step, params, optimizer):
+        p, q, r = params[0], params[1], params[3]
+        state = optimizer.state
+        if step == 2:
+            state[p], state[q] = state[q], state[p]
+        if step == 3:
+            state[q]["exp_avg"], state[q]["exp_avg_sq"] = (
+                state[q]["exp_avg_sq"].abs(),
+                state[q]["exp_avg"].abs(),
+            )
+            state[p]["exp_avg"], state[p]["max"] = state[p]["exp_avg_sq"], state[p]["exp_avg"]
+            state[p]["exp_avg_sq"] = state[p].pop("max").abs()
+        if step == 4:
+            state[p], state[r] = state[r], state[p]
+        if step == 5:
+            a, b = state[p]["exp_avg"], state[q]["exp_avg"]
+            a.data, b.data = b.data, a.data
+        if missing and step in (2, 4):
+            q.grad = None
+
+    def made(cls, **options):
+        params = start(shapes=((7,),) * 5)
+        groups = [{"params": params[:3]}, {"params": params[3:]}]
+        return params, cls(groups, lr=1e-2, **options)
+
+    left, right = made(torch.optim.Adam), made(ft.Adam, engine=engine)
+    for step in range(8):
+        give(step, left[0], right[0], missing=False)
+        for run in (left, right):
+            disturb(step, *run)
+            run[1].step()
+    assert_near(left, right, bound=0 if engine == "auto" else 16)
+
+
+def test_flat_parameters_and_gradients_that_changed_places():
+    def disturb(step, params):
+        p, q, r = params
+        if step == 2:
+            p.data, q.data = q.data, p.data
+        if step == 3:
+            p.grad, q.grad = q.grad, p.grad
+        if step == 4:
+            p.grad, q.grad, r.grad = q.grad, r.grad, p.grad
+
+    left, right = pair("Adam", "flat", shapes=((7,),) * 3)
+    give(0, left[0], right[0], missing=False)
+    for step in range(7):
+        for run in (left, right):
+            disturb(step, run[0])
+            run[1].step()
+        for x, y in zip(left[0], right[0], strict=True):
+            assert torch.equal(x.grad, y.grad)
+    assert_near(left, right)
+
+
+def test_flat_leaves_what_was_swapped_for_parameters_alone():
+    """An average that changes places with the weights, for a while, is not stepped."""
+
+    def trained(cls, **options):
+        params = start(shapes=((7,), (3, 2), (5,)))
+        optimizer = cls(params, lr=1e-2, **options)
+        means = [p.detach().clone() for p in params]
+        seen = []
+        for step in range(9):
+            give(step, params, missing=False)
+            if step in (3, 5, 6):
+                for p, mean in zip(params[: step - 2], means, strict=False):
+                    p.data, mean.data = mean.data, p.data
+            optimizer.step()
+            for p, mean in zip(params, means, strict=True):
+                mean.lerp_(p.detach(), 0.5)
+            seen += [x.detach().clone() for x in (*params, *means)]
+        return seen
+
+    a, b = trained(torch.optim.Adam), trained(ft.Adam, engine="flat")
+    torch.testing.assert_close(a, b, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("other", ["group", "frozen", "same"])
+def test_flat_keeps_what_is_tied(late, other):
+    def trained(cls, **options):
+        params = start(shapes=((7,), (7,), (5,), (5,)))
+        groups = [params] if other != "group" else [params[:1], params[1:]]
+        optimizer = cls([{"params": g} for g in groups], lr=1e-2, **options)
+        for step in range(5):
+            if step == 2 * late:
+                params[1].data = params[0].data
+            give(step, params, missing=False)
+            if other == "frozen":
+                params[1].grad = None
+            optimizer.step()
+            assert torch.equal(params[0], params[1]) or step < 2 * late
+        return params, optimizer
+
+    left, right = trained(torch.optim.Adam), trained(ft.Adam, engine="flat")
+    torch.testing.assert_close(left[0], right[0], rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("engine", ["auto", "compile", "flat", "jax"])
+def test_moments_of_another_shape_are_refused(engine):
+    for shape, count in (((1,), 2), ((3, 4), 2), ((1,), 0)):
+        params = [torch.nn.Parameter(torch.ones(4)) for _ in range(3)]
+        optimizer = ft.Adam(params, engine=engine)
+        for i in range(count + 1):
+            for p in params:
+                p.grad = torch.ones_like(p)
+            if i < count:
+                optimizer.step()
+        entry = {"step": torch.tensor(2.0), "exp_avg_sq": torch.ones(4)}
+        optimizer.state[params[1]] = entry | {"exp_avg": torch.zeros(shape)}
+        before = [p.detach().clone() for p in params]
+        with pytest.raises(ValueError, match=r"'exp_avg' .* shape, \(4,\), got \(\d"):
+            optimizer.step()
+        if engine != "jax":
+            assert all(torch.equal(x, y) for x, y in zip(params, before, strict=True))
+
+
+@pytest.mark.parametrize("engine", ["auto", "flat"])
+def test_moments_of_another_dtype_are_torch_s_affair(engine):
+    left, right = pair("Adam", engine, shapes=((7,),) * 3)
+    train(range(2), left, right, missing=False)
+    for params, optimizer in (left, right):
+        entry = optimizer.state[params[1]]
+        entry["exp_avg_sq"] = entry["exp_avg_sq"].double()
+    train(range(2, 4), left, right, missing=False)
+    assert right[1].state[right[0][1]]["exp_avg_sq"].dtype == torch.float64
+    assert_near(left, right)
+    for params, optimizer in (left, right):
+        optimizer.state[params[1]]["exp_avg"] = torch.zeros(7, dtype=torch.float16)
+        with pytest.raises(RuntimeError, match="dtype"):
+            optimizer.step()
+
+
+@pytest.mark.parametrize("engine", ["auto", "flat"])
+def test_a_step_in_inference_mode(engine):
+    left, right = pair("Adam", "single", shapes=((7,),) * 3)
+    train(range(1), left, right, missing=False)
+    right[1].engine = engine
+    with torch.inference_mode():
+        for _, optimizer in (left, right):
+            optimizer.step()
+        right[1].state_dict()
+    train(range(1, 4), left, right, missing=False)
+    assert_near(left, right, bound=0 if engine == "auto" else 16)

@@ -684,3 +684,25 @@ def test_a_loss_of_one_element_is_a_scalar():
 
     assert optimizer.step(closure).shape == (1,)
     assert p[0] < 1
+
+
+def test_a_loss_that_jax_would_narrow_is_named():
+    p = torch.nn.Parameter(torch.ones(3))
+    p.grad = torch.ones(3)
+    optimizer = OptaxOptimizer([p], optax.sgd, lr=0.1)
+    with pytest.raises(TypeError, match=r"the closure's loss, the argument value, is float64"):
+        optimizer.step(lambda: torch.ones(1, dtype=torch.float64))
+    assert optimizer.step(lambda: torch.ones(1, dtype=torch.bfloat16)) == 1
+    # A value that is given goes before.
+    loss = optimizer.step(lambda: torch.ones((), dtype=torch.float64), value=1.0)
+    assert loss.dtype == torch.float64
+    assert p[0].item() == pytest.approx(0.8)
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_a_parameter_given_twice_is_refused():
+    p, q = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    with pytest.raises(ValueError, match=r"params\[2\] of group 0 is params\[0\] of group 0"):
+        OptaxOptimizer([p, q, p], optax.sgd, lr=0.1)
+    with pytest.raises(ValueError, match="b is a: give each parameter once"):
+        OptaxOptimizer([("a", p), ("b", p)], optax.sgd, lr=0.1)

@@ -593,3 +593,29 @@ def test_state_that_is_not_contiguous_is_updated(moments, engine):
     steps(ours, q, 5)
     torch.testing.assert_close(q, p, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours.state[q]["exp_avg"], theirs.state[p]["exp_avg"])
+
+
+@pytest.mark.parametrize("engine", ["flat", "foreach"])
+def test_a_checkpoint_that_is_refused_changes_nothing(engine):
+    def stepped(**options):
+        params = _params()
+        optimizer = ft.Adam(params, **options)
+        _train(optimizer, params, range(2))
+        return params, optimizer
+
+    _, other = stepped(moments="int8", lr=0.5)
+    saved = other.state_dict()
+    bare = copy.deepcopy(saved)
+    for group in bare["param_groups"]:
+        for option in _storage.OPTIONS:
+            del group[option]
+    params, optimizer = stepped(engine=engine)
+    before = copy.deepcopy(optimizer.state_dict())
+    for given, message in ((saved, "engine="), (bare, "they belong together")):
+        with pytest.raises(ValueError, match=message):
+            optimizer.load_state_dict(given)
+        assert str(optimizer.state_dict()) == str(before)
+    _train(optimizer, params, range(2, 4))
+    reference = stepped(engine=engine)
+    _train(reference[1], reference[0], range(2, 4))
+    _assert_same((params, optimizer), reference)

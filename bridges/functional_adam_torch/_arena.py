@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._buffers import Buffers, Run, same
+from ._buffers import Buffers, OtherFormError, Run, same
 from ._formula import Batch
 
 _PLAIN = {Tensor, torch.nn.Parameter}
@@ -38,6 +38,7 @@ class Arena:
     def __init__(self) -> None:
         self._owners: dict[Any, dict[int, Buffers]] = {}
         self._plans: dict[Any, _Plan] = {}
+        self._gradients: dict[int, int] = {}  # address of a slot -> id of its parameter
 
     def step(
         self,
@@ -60,21 +61,37 @@ class Arena:
             Positions of the others.
         """
         plan = self._plans.get((group, terms))
-        signature = _signature(batch, terms)
-        if plan is None or not (same(batch.params, plan.params) and signature == plan.signature):
-            self._forget({id(p) for g in groups for p in g["params"]})
-            plan = self._plans[group, terms] = self._plan(batch, group, terms, signature)
-        for buffers, members in plan.parts:
-            part = batch if len(members) == len(batch.params) else batch.take(members)
-            buffers.step(part, run)
+        if plan is None or not plan.holds(batch, terms):
+            plan = self._plan(batch, group, terms, groups)
+        try:
+            gathered = _gathered(plan, batch)
+        except OtherFormError:
+            plan = self._plan(batch, group, terms, groups)
+            gathered = _gathered(plan, batch)
+        if self._gradients and self._have_moved(batch):
+            _part_gradients(self._gradients, groups)
+            grads = [p.grad for p in batch.params]
+            gathered = _gathered(plan, dataclasses.replace(batch, grads=grads))
+        for (buffers, _), (part, slots) in zip(plan.parts, gathered, strict=True):
+            buffers.step(part, slots, run)
         return plan.others
 
     def release(self, state: Mapping[Tensor, Mapping[str, Any]]) -> None:
         """Move all state out of the buffers; the next step moves it in again."""
-        for buffers in {
-            id(b): b for owners in self._owners.values() for b in owners.values()
-        }.values():
+        for buffers in self._buffers():
             buffers.release(state)
+
+    def _buffers(self) -> Iterable[Buffers]:
+        return {id(b): b for owners in self._owners.values() for b in owners.values()}.values()
+
+    def _have_moved(self, batch: Batch) -> bool:
+        """Whether a gradient lies in the slot of another parameter."""
+        slots = self._gradients
+        addresses = map(Tensor.data_ptr, batch.grads)
+        return any(
+            address in slots and slots[address] != id(p)
+            for address, p in zip(addresses, batch.params, strict=True)
+        )
 
     def _forget(self, present: set[int]) -> None:
         """Let go of parameters that are not in the optimizer any more."""
@@ -85,12 +102,18 @@ class Arena:
                 self._owners[key] = {i: b for i, b in owners.items() if id(b) not in gone}
                 self._plans.clear()
 
-    def _plan(self, batch: Batch, group: int, terms: Terms, signature: list[Any]) -> _Plan:
+    def _plan(
+        self, batch: Batch, group: int, terms: Terms, groups: Sequence[Mapping[str, Any]]
+    ) -> _Plan:
+        everything = [p for g in groups for p in g["params"]]
+        self._forget(set(map(id, everything)))
         kinds: dict[Any, list[int]] = {}
-        shared = _sharing_memory(batch.params)
+        # What moves must not leave behind what it is tied to, stepped here or not.
+        shared = _sharing_memory(everything if terms.whole else batch.params)
         for i, p in enumerate(batch.params):
+            batch.check_shapes(i)
             key = None
-            if i not in shared and _meets(batch, i, terms):
+            if id(p) not in shared and _meets(batch, i, terms):
                 key = (group, terms, p.dtype, p.device, batch.steps[i].dtype)
             kinds.setdefault(key, []).append(i)
         others = kinds.pop(None, [])
@@ -107,7 +130,14 @@ class Arena:
                 owner = owners.get(id(batch.params[i]))
                 if owner is not None and i not in others:
                     parts.setdefault(id(owner), (owner, []))[1].append(i)
-        return _Plan(list(batch.params), signature, list(parts.values()), others)
+        # Parameters may have moved: what is to stay as it is now.
+        signature = _signature(batch, terms)
+        plan = _Plan(list(batch.params), signature, list(parts.values()), others)
+        self._plans[group, terms] = plan
+        self._gradients = {
+            k: v for buffers in self._buffers() for k, v in buffers.gradients().items()
+        }
+        return plan
 
 
 class _Plan(NamedTuple):
@@ -117,6 +147,25 @@ class _Plan(NamedTuple):
     signature: list[Any]
     parts: list[tuple[Buffers, list[int]]]
     others: list[int]
+
+    def holds(self, batch: Batch, terms: Terms) -> bool:
+        """Whether it is one for this batch."""
+        return same(batch.params, self.params) and _signature(batch, terms) == self.signature
+
+
+def _gathered(plan: _Plan, batch: Batch) -> list[tuple[Batch, Sequence[int]]]:
+    """What each part steps; nothing is stepped before all have their state."""
+    return [
+        buffers.gathered(batch if len(members) == len(batch.params) else batch.take(members))
+        for buffers, members in plan.parts
+    ]
+
+
+def _part_gradients(slots: Mapping[int, int], groups: Sequence[Mapping[str, Any]]) -> None:
+    """Give gradients that lie in the slots of other parameters memory of their own."""
+    for p in (p for g in groups for p in g["params"]):
+        if p.grad is not None and slots.get(p.grad.data_ptr(), id(p)) != id(p):
+            p.grad = p.grad.clone()
 
 
 def _signature(batch: Batch, terms: Terms) -> list[Any]:
@@ -128,10 +177,10 @@ def _signature(batch: Batch, terms: Terms) -> list[Any]:
         list(map(_device, batch.params)),
         list(map(_dtype, batch.steps)),
         list(map(Tensor.size, batch.steps)),
+        # Parameters may be tied at any time.
+        list(map(Tensor.data_ptr, batch.params)),
     ]
-    # Parameters that are copied in and out may be tied at any time.
-    own = Tensor.stride if terms.whole else Tensor.data_ptr
-    return [*signature, list(map(own, batch.params))]
+    return [*signature, list(map(Tensor.stride, batch.params))] if terms.whole else signature
 
 
 def _meets(batch: Batch, i: int, terms: Terms) -> bool:
@@ -151,22 +200,22 @@ def _meets(batch: Batch, i: int, terms: Terms) -> bool:
 
 
 def _sharing_memory(params: Sequence[Tensor]) -> set[int]:
-    """Positions of parameters that have elements in common with others: torch steps them in turn,
-    each from where the last one ended.
+    """Ids of parameters that have elements in common with others, or are given twice: torch steps
+    them in turn, each from where the last one ended.
     """
     spans = []
-    for i, p in enumerate(params):
+    for p in params:
         if p.numel() and is_plain([p]):
             last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
             start = p.data_ptr()
-            spans.append((start, start + (last + 1) * p.element_size(), i))
+            spans.append((start, start + (last + 1) * p.element_size(), id(p)))
     found: set[int] = set()
     end, holder = 0, -1
-    for start, stop, i in sorted(spans):
+    for start, stop, own in sorted(spans):
         if start < end:
-            found |= {i, holder}
+            found |= {own, holder}
         if stop > end:
-            end, holder = stop, i
+            end, holder = stop, own
     return found
 
 

@@ -3,7 +3,8 @@
 A call of torch costs more than the arithmetic on a few thousand elements. Tensors keep their
 identity and become views of one buffer of each kind, on which one call does the work of many.
 Whatever is not where it was left, by address, is copied in: nothing done to parameters, gradients
-or state is lost.
+or state is lost. A slot that a parameter has left may be another's memory by now (`q.data =
+p.data`): it is not used again.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ Run = Callable[[list[Tensor], Any], None]
 """Step the flat columns parameter, gradient, moments, given the rule's scalars."""
 
 
+class OtherFormError(Exception):
+    """State was replaced by tensors that its slots cannot hold."""
+
+
 class Buffers:
     """Buffers for parameters of one dtype on one device, each in its slot.
 
@@ -33,8 +38,10 @@ class Buffers:
         params: the parameters, in the order of the slots.
     """
 
+    @torch.inference_mode(False)
+    @torch.no_grad()  # which leaving inference mode ends
     def __init__(self, batch: Batch, *, whole: bool) -> None:
-        """Make room for a batch.
+        """Make room for a batch; with `whole`, its parameters move in.
 
         Args:
             batch: plain dense parameters of one dtype and device, their state as well.
@@ -65,29 +72,54 @@ class Buffers:
         self._joined = [buffer.view(-1, *rest) for buffer in self._buffers[:2]]
         self._steps = torch.zeros(len(like), dtype=batch.steps[0].dtype, device="cpu")
         self._kept = [list(self._steps.unbind()), *self._views[2:]]
-        self._addresses = [_addresses(column) for column in (self._views[0], *self._kept)]
+        self._addresses = [_addresses(column) for column in self._kept]
+        self._inside = set(itertools.chain(*self._addresses))
+        # Who was moved to a slot of the state last.
+        self._holders: list[list[Any]] = [[None] * len(like) for _ in self._kept]
         self._slots = {id(p): slot for slot, p in enumerate(self.params)}
         self._all = range(len(like))
         self._last: list[Any] = [None] * len(like)
+        if whole:
+            torch._foreach_copy_(self._views[0], batch.params)
+            for p, view in zip(batch.params, self._views[0], strict=True):
+                p.data = view
+
+    def gradients(self) -> dict[int, int]:
+        """Address of each slot for a gradient -> id of its parameter; none if they are copied."""
+        if not self._whole:
+            return {}
+        return dict(zip(_addresses(self._views[1]), map(id, self.params), strict=True))
 
     def fits(self, batch: Batch, i: int) -> bool:
-        """Whether its slot for a parameter of the batch still has the right layout."""
+        """Whether its slot for a parameter of the batch still has the right layout.
+
+        Where the parameter lives there, it has not left it either.
+        """
         slot = self._slots[id(batch.params[i])]
         like = batch.params[i] if self._whole else batch.moments[0][i]
         view = self._views[0][slot]
-        return (view.shape, view.stride()) == (like.shape, like.stride())
+        stays = not self._whole or view.data_ptr() == like.data_ptr()
+        return stays and (view.shape, view.stride()) == (like.shape, like.stride())
 
-    def step(self, batch: Batch, run: Run) -> None:
-        """Count and take a step of those parameters that are in the batch."""
+    def gathered(self, batch: Batch) -> tuple[Batch, Sequence[int]]:
+        """Those parameters that are in the batch, in the order of their slots, the state moved in.
+
+        Raises:
+            OtherFormError: state that has another shape, dtype or device than its slot; nothing
+                has changed.
+        """
         if same(batch.params, self.params):
             slots = self._all
         else:
             position = {id(p): i for i, p in enumerate(batch.params)}
             slots = sorted(self._slots[id(p)] for p in batch.params)
             batch = batch.take([position[id(self.params[slot])] for slot in slots])
-        self._adopt((batch.steps, *batch.moments), self._kept, self._addresses[1:], slots)
+        self._adopt((batch.steps, *batch.moments), slots)
+        return batch, slots
+
+    def step(self, batch: Batch, slots: Sequence[int], run: Run) -> None:
+        """Count and take a step of what is gathered."""
         if self._whole:
-            self._adopt((batch.params,), self._views[:1], self._addresses[:1], slots)
             self._adopt_gradients(batch, slots)
         else:
             self._copy_in(batch, slots)
@@ -101,11 +133,10 @@ class Buffers:
 
     def release(self, state: Mapping[Tensor, Mapping[str, Any]]) -> None:
         """Give what lies in the buffers and is state memory of its own."""
-        inside = set(itertools.chain(*self._addresses[1:]))
         for p in self.params:
             for t in state.get(p, {}).values():
-                if isinstance(t, Tensor) and t.data_ptr() in inside:
-                    t.data = t.clone()
+                if isinstance(t, Tensor) and t.data_ptr() in self._inside:
+                    _move_out(t)
 
     def _count(self, batch: Batch, slots: Sequence[int]) -> list[Any]:
         if slots is self._all:
@@ -118,22 +149,33 @@ class Buffers:
         views = self._views[column]
         return views if slots is self._all else [views[slot] for slot in slots]
 
-    def _adopt(
-        self,
-        columns: Iterable[list[Tensor]],
-        views: Iterable[list[Tensor]],
-        addresses: Iterable[list[int]],
-        slots: Sequence[int],
-    ) -> None:
-        """Copy in what does not lie in the buffers, and move it there."""
-        for column, own, there in zip(columns, views, addresses, strict=True):
+    def _adopt(self, columns: Iterable[list[Tensor]], slots: Sequence[int]) -> None:
+        """Copy in what state does not lie in the buffers, and move it there."""
+        moved = []
+        for column, own, there, holders in zip(
+            columns, self._kept, self._addresses, self._holders, strict=True
+        ):
             here = _addresses(column)
             if slots is self._all and here == there:
                 continue
-            for t, address, slot in zip(column, here, slots, strict=True):
-                if address != there[slot]:
-                    own[slot].copy_(t)
-                    t.data = own[slot]
+            moved += [
+                (t, own[slot], holders, slot)
+                for t, address, slot in zip(column, here, slots, strict=True)
+                if address != there[slot]
+            ]
+        for t, own, *_ in moved:
+            if (t.shape, t.dtype, t.device) != (own.shape, own.dtype, own.device):
+                raise OtherFormError
+        # Tensors may have changed places: all are read before one is written, and who lies in a
+        # slot that becomes another's leaves it with what it holds.
+        values = [t.clone() if t.data_ptr() in self._inside else t for t, *_ in moved]
+        for value, (t, own, holders, slot) in zip(values, moved, strict=True):
+            last = holders[slot] and holders[slot]()
+            if last is not None and last is not t and last.data_ptr() == own.data_ptr():
+                _move_out(last)
+            own.copy_(value)
+            t.data = own
+            holders[slot] = weakref.ref(t)
 
     def _adopt_gradients(self, batch: Batch, slots: Sequence[int]) -> None:
         """Copy in what is not the view itself: a gradient may be made anew in every step."""
@@ -161,6 +203,13 @@ class Buffers:
 
 def _addresses(tensors: list[Tensor]) -> list[int]:
     return list(map(Tensor.data_ptr, tensors))
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _move_out(t: Tensor) -> None:
+    """Give a tensor memory of its own."""
+    t.data = t.clone()
 
 
 def same(a: list[Tensor], b: list[Tensor]) -> bool:

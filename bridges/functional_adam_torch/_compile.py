@@ -107,7 +107,8 @@ def flat_columns(batch: Batch, i: int) -> list[Tensor] | None:
     if p.dtype not in DTYPES or any(t.dtype != p.dtype for t in (g, *moments)):
         return None
     strides = p.stride()
-    if any(m.stride() != strides for m in moments):
+    if any(m.stride() != strides or m.shape != p.shape for m in moments):
+        batch.check_shapes(i)
         return None
     if not is_dense(p):
         return None

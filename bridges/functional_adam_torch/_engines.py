@@ -87,7 +87,15 @@ class Engines:
             if not others:
                 return
             batch = batch if len(others) == len(batch.params) else batch.take(others)
-        rows = on_host(batch)
+        # A list steps all at once, which torch's own does with what is given twice as well.
+        if (engine != "foreach" or batch.scalars) and batch.repeats():
+            for i in range(len(batch.params)):
+                self._step_each(engine, batch.take([i]))
+        else:
+            self._step_each(engine, batch)
+
+    def _step_each(self, engine: str, batch: Batch) -> None:
+        rows = on_host(batch, in_lists=engine == "foreach")
         members: Iterable[int] = range(len(rows))
         if engine == "compile":
             members = self._compiled(batch, rows)

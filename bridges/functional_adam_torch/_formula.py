@@ -33,10 +33,12 @@ class Formula:
     def __hash__(self) -> int:
         return hash((self.algorithm.name, self.decay, self.maximize))
 
+    def directed(self, ops: Any, g: Any) -> Any:
+        """The gradient of what is minimized."""
+        return ops.neg(g) if self.maximize else g
+
     def decayed(self, ops: Any, p: Any, g: Any, shrink: Any) -> tuple[Any, Any]:
-        """Parameter and gradient as the rule is to see them."""
-        if self.maximize:
-            g = ops.neg(g)
+        """Parameter and directed gradient as the rule is to see them."""
         if self.decay == "coupled":
             g = ops.add_scaled(g, p, shrink)
         if self.decay == "decoupled":
@@ -47,7 +49,7 @@ class Formula:
         self, ops: Any, p: Any, g: Any, moments: Any, k: Any, shrink: Any
     ) -> tuple[Any, ...]:
         """One step: the new parameter and moments. `shrink` as in `Batch`."""
-        p, g = self.decayed(ops, p, g, shrink)
+        p, g = self.decayed(ops, p, self.directed(ops, g), shrink)
         return self.algorithm.rule.step(ops, p, g, *moments, k)
 
     def clipped(
@@ -64,8 +66,7 @@ class Formula:
         self, ops: Any, p: Any, g: Any, moments: Any, k: Any, shrink: Any, limit: Any
     ) -> tuple[Any, ...]:
         """As `clipped`, what is added to the parameter in place of the sum; limit None: none."""
-        if self.maximize:
-            g = ops.neg(g)
+        g = self.directed(ops, g)
         if self.decay == "coupled":
             g = ops.add_scaled(g, p, shrink)
         u, *moments = self.algorithm.rule.step(ops, torch.zeros_like(g), g, *moments, k)
@@ -106,6 +107,20 @@ class Batch:
     steps: list[Tensor]
     moments: list[list[Tensor]]
     scalars: dict[str, list[Tensor]]
+
+    def repeats(self) -> bool:
+        """Whether a parameter is given more than once: torch warns, and steps it in turn."""
+        return len(set(map(id, self.params))) < len(self.params)
+
+    def check_shapes(self, i: int) -> None:
+        """Raise ValueError where a moment has not the shape of its parameter."""
+        algorithm, p = self.formula.algorithm, self.params[i]
+        for field, column in zip(algorithm.rule.moments, self.moments, strict=True):
+            if column[i].shape != p.shape:
+                raise ValueError(
+                    f"{algorithm.torch_state[field]!r} in the state of a parameter must have its "
+                    f"shape, {tuple(p.shape)}, got {tuple(column[i].shape)}"
+                )
 
     def take(self, members: Sequence[int]) -> Batch:
         """The part of the batch at these positions, in this order."""

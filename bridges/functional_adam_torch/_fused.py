@@ -56,6 +56,6 @@ def unscale(optimizer: Any, grads: list[Tensor]) -> bool:
         return False
     scale = getattr(optimizer, "grad_scale", None)
     if scale is not None:
-        for g in grads:
+        for g in {id(g): g for g in grads}.values():
             g.div_(scale.to(g.device))
     return True

@@ -39,6 +39,7 @@ def step(batch: Batch, rows: list[Any], members: Iterable[int]) -> list[int]:
     """
     cpu = jax.local_devices(backend="cpu")[0]
     for i in members:
+        batch.check_shapes(i)
         columns = [batch.params[i], batch.grads[i], *(column[i] for column in batch.moments)]
         _check(columns)
         p, g, *moments = as_real([t.detach() for t in columns])

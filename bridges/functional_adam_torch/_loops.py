@@ -17,7 +17,8 @@ def single(batch: Batch, rows: list[Any], members: Iterable[int]) -> None:
     """Step parameters one by one, in place: `torch.optim` with `foreach=False`, bit for bit."""
     formula = batch.formula
     for i in members:
-        p, g = batch.params[i], batch.grads[i]
+        # Of a complex number torch's kernel negates zeros otherwise than of two real ones.
+        p, g = batch.params[i], formula.directed(_single, batch.grads[i])
         if not batch.decays_complex:
             p, g = as_real([p, g])
         p, g = formula.decayed(_single, p, g, batch.shrink)

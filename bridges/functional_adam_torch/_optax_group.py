@@ -82,7 +82,10 @@ class Group(dict):
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"the name {twice!r} stands for two parameters of group {self.index}")
+        first: dict[int, str] = {}
         for p, label in zip(self["params"], self._labelled(), strict=True):
+            if first.setdefault(id(p), label) != label:
+                raise ValueError(f"{label} is {first[id(p)]}: give each parameter once")
             _exchange.check_kind(p, label)
             if any(stride == 0 and n > 1 for stride, n in zip(p.stride(), p.shape, strict=True)):
                 raise ValueError(f"{label} is expanded: its elements share memory; clone it first")

@@ -81,6 +81,10 @@ def step_by_autograd(batch: Batch, foreach: bool) -> None:
     """Take a step that autograd follows."""
     if foreach:
         raise AssertionError("_foreach ops don't support autograd")
+    if batch.repeats():
+        for i in range(len(batch.params)):
+            step_by_autograd(batch.take([i]), foreach)
+        return
     rows = _coefficients.for_autograd(batch)
     _loops.functional(batch, rows, range(len(rows)), keep=True)
 
@@ -103,8 +107,9 @@ def check_capturable(batch: Batch, foreach: bool) -> None:
     for devices in zip(*([t.device.type for t in column] for column in kept), strict=True):
         if len(set(devices)) > 1 or devices[0] not in allowed:
             names = ", ".join(["params", *(f"{name}s" for name in batch.scalars)])
+            comma = "," if foreach and batch.scalars else ""
             raise AssertionError(
-                f"If capturable=True, {names} and state_steps must be on supported devices: "
+                f"If capturable=True, {names}{comma} and state_steps must be on supported devices: "
                 f"{allowed}."
             )
 

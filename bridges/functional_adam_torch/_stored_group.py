@@ -44,14 +44,28 @@ def step(
         ValueError: the state of a parameter is stored otherwise.
     """
     members = [i for i, p in enumerate(group["params"]) if p.grad is not None]
-    params = [group["params"][i] for i in members]
-    grads = [p.grad for p in params]
-    if not params:
-        return
+    grads = [group["params"][i].grad for i in members]
     if any(g.is_sparse for g in grads):
         raise RuntimeError(f"{type(optimizer).__name__} does not support sparse gradients")
-    if not _fused.unscale(optimizer, grads):
+    if not members or not _fused.unscale(optimizer, grads):
         return
+    repeats = len({id(group["params"][i]) for i in members}) < len(members)
+    for part in [[i] for i in members] if repeats else [members]:
+        _step_members(optimizer, group, storage, algorithm, before, engines, part)
+
+
+def _step_members(
+    optimizer: Any,
+    group: dict[str, Any],
+    storage: Storage,
+    algorithm: Algorithm,
+    before: int,
+    engines: Engines,
+    members: list[int],
+) -> None:
+    """As `step`, of the parameters at these positions."""
+    params = [group["params"][i] for i in members]
+    grads = [p.grad for p in params]
     forms = [form_of(storage, algorithm, p) for p in params]
     entries = [
         entry_of(optimizer.state, p, form, algorithm) for p, form in zip(params, forms, strict=True)

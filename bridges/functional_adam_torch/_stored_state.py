@@ -30,6 +30,7 @@ def stored(optimizer: Any) -> Iterator[None]:
 
     def before(_: Any, state_dict: dict[str, Any]) -> None:
         given.update(state_dict)
+        _check(optimizer, given)
 
     def after(_: Any) -> None:
         _restore(optimizer, given)
@@ -43,16 +44,25 @@ def stored(optimizer: Any) -> Iterator[None]:
         last.remove()
 
 
+def _check(optimizer: Any, given: Mapping[str, Any]) -> None:
+    """Raise where groups ask for what cannot be, before anything changes."""
+    # Other numbers of groups are torch's to refuse.
+    for group, saved in zip(optimizer.param_groups, given["param_groups"], strict=False):
+        asked = {**saved, "params": group["params"]}
+        _storage.complete(asked, optimizer.defaults)
+        _storage.check_group(asked, optimizer.engine)
+        if storage_of(asked) is None:
+            _refuse_codes(given, saved)
+
+
 def _restore(optimizer: Any, given: Mapping[str, Any]) -> None:
     place = 0
     for group, saved in zip(optimizer.param_groups, given["param_groups"], strict=True):
         _storage.complete(group, optimizer.defaults)
-        _storage.check_group(group, optimizer.engine)
         storage, algorithm = storage_of(group), optimizer._algorithm(group)
         names = group.get("param_names") or range(place, place + len(group["params"]))
         place += len(group["params"])
         if storage is None:
-            _refuse_codes(given, saved)
             continue
         for p, key, name in zip(group["params"], saved["params"], names, strict=True):
             if key in given["state"]:

@@ -55,7 +55,8 @@ class OptaxOptimizer(torch.optim.Optimizer):
     Not kept:
         - A group has one count of steps. A parameter whose gradient is None stands still, with all
           state of its own; what the group shares (counts, norms, averages) goes on if any
-          parameter of the group has a gradient.
+          parameter of the group has a gradient. State of its own is what stands in a list as long
+          as the parameters, or, which nothing else is taken for, in a dict by their names.
         - What a transformation computes over all parameters (`clip_by_global_norm`) is over the
           group; absent gradients count as zero.
         - State is the group's, not the parameter's: `optimizer.state` is empty, `state_dict` has
@@ -69,7 +70,8 @@ class OptaxOptimizer(torch.optim.Optimizer):
 
     Raises:
         TypeError: no transformation or factory, or hyperparameters that it does not take.
-        ValueError: unknown names in `traced`, or a tensor whose elements share memory.
+        ValueError: unknown names in `traced`, a tensor whose elements share memory, or one that is
+            given twice.
         KeyError: an `lr` is given, asked for or set that nothing would read.
 
     Reference: https://optax.readthedocs.io/en/latest/api/transformations.html.
@@ -135,8 +137,8 @@ class OptaxOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-            if _is_scalar(loss):
-                extra.setdefault("value", loss.reshape(()) if hasattr(loss, "reshape") else loss)
+            if "value" not in extra and _is_scalar(loss):
+                extra["value"] = _value(loss)
         for group in self._groups:
             group.step(extra)
         return loss
@@ -199,6 +201,14 @@ def _loaded(old: list[Group], state: dict[str, Any]) -> dict[str, Any]:
             f"expected {[_GROUP.format(g.index) for g in old]}"
         )
     return {"param_groups": groups, "state": collections.defaultdict(dict)}
+
+
+def _value(loss: Any) -> Any:
+    """The loss as an argument of `update`."""
+    if not isinstance(loss, torch.Tensor):
+        return loss
+    _exchange.lent(loss, "the closure's loss, the argument value,")  # for its errors
+    return loss.reshape(())
 
 
 def _is_scalar(loss: Any) -> bool:

@@ -24,6 +24,9 @@ state_dicts are torch's own; only `step` is replaced. What is added are these ke
         so many bits are kept, as `functional_adam.with_master`'s `bits`; None (default): none.
     seed: of the random rounding of both, in [0, 2**32).
 
+Options are torch's otherwise. With `differentiable=True`, which computes out of place, the numbers
+and derivatives are torch's up to rounding.
+
 Options of storage may differ between groups; they need the engine "auto", "single" or "compile".
 Their state is described in `_storage`.
 """
