@@ -76,7 +76,8 @@ def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE, block: int = _in
     float32. A block with an element that is not finite decodes to no finite number.
 
     On a mesh, a last axis that is sharded into pieces that are no multiple of the block needs
-    smaller ones: 768 over 8 devices, 96 each, takes `block=96`; a step would communicate otherwise.
+    smaller ones: 768 over 8 devices, 96 each, takes `block=96`. Otherwise a step communicates, and
+    on mesh axes of the explicit type `init` raises.
 
     Raises:
         ValueError: `block` is below 16.

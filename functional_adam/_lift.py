@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from jax.core import Tracer
@@ -224,7 +225,7 @@ def _decays(mask, params, paths, flat):
         return [True] * len(paths)
     leaves = flat(spread(mask, params, "mask"), "mask")
     for (path, g), keep in zip(paths, leaves, strict=True):
-        if g is not None and not isinstance(keep, bool):
+        if g is not None and not isinstance(keep, bool | np.bool_):
             where = jax.tree_util.keystr(path)
             raise TypeError(f"mask{where} must be a bool, got {keep!r}")
-    return leaves
+    return [bool(keep) if isinstance(keep, np.bool_) else keep for keep in leaves]

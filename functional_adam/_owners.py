@@ -59,7 +59,9 @@ def cut(
     """
     entries: list[Any] = [*own, *[None] * (len(shape) - len(own))]
     used = {name for entry in entries for name in names(entry)}
-    alike = [shape, *(member for member in members if len(member) == len(shape))]
+    # One element is a placeholder, such as Adafactor has.
+    alike = [shape]
+    alike += [own for own in members if len(own) == len(shape) and math.prod(own) > 1]
     # A free dimension first; then the first, where a shard is one piece of memory.
     for d in sorted(range(len(shape)), key=lambda d: entries[d] is not None):
         both = [*names(entries[d]), *axes]

@@ -85,8 +85,8 @@ def clip_by_update_bound(
     """Clip every element of Adam's direction at `update_bound`: a stabiliser for any Adam.
 
     Put it behind `scale_by_adam` or optax's, before decay and learning rate. On exact moments it
-    changes no bit, where squares of gradients do not underflow (above 1e-18): ours with any b2,
-    optax's up to b2 = 0.999, beyond which its float32 bias correction loses too many digits.
+    changes no bit, where `(1 - b2) * g**2` does not underflow (g above 4e-18 at b2 = 0.999): ours
+    with any b2, optax's up to 0.999, beyond which its float32 correction loses too many digits.
     Moments in few bits, or restored from elsewhere, cannot throw the parameters far.
 
     Args:

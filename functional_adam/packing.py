@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.core import Tracer
 
@@ -87,7 +88,7 @@ class Packing:
             ValueError: leaves of one buffer have different labels: they have to be packed apart,
                 `pack(params, by=labels)`.
         """
-        return self._pack(_spread(labels, self._shapes()))
+        return self._pack(jax.tree.map(_plain, _spread(labels, self._shapes())))
 
     def on_leaves(
         self, inner: optax.GradientTransformation
@@ -195,6 +196,9 @@ def pack(params: Any, *, by: Any = None, small: int | None = SMALL) -> tuple[Pac
 
 def _place(i: int, x: Any, small: int | None) -> tuple[Hashable, ...]:
     """What leaves must share, beside dtype and label, to share a buffer."""
+    known = jax.typeof(x).sharding  # on axes of the explicit type, inside of jit as well
+    if any(entry is not None for entry in known.spec):
+        return "stacked", known, x.shape
     sharding = None if isinstance(x, Tracer) else x.sharding
     if sharding is not None and not sharding.is_fully_replicated:
         return "stacked", sharding, x.shape
@@ -206,7 +210,20 @@ def _place(i: int, x: Any, small: int | None) -> tuple[Hashable, ...]:
     return ("flat", where, i) if x.ndim == 1 and x.size % WIDTH else ("alone", i)
 
 
+def _plain(label: Any) -> Any:
+    """A label as Python has it: of NumPy and JAX are scalars, which are no leaves of parameters."""
+    if isinstance(label, np.generic | np.ndarray | jax.Array) and np.ndim(label) == 0:
+        return label.item()
+    return label
+
+
 def _array(path: Any, leaf: Any) -> jax.Array:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        where = jax.tree_util.keystr(path)
+        raise TypeError(
+            f"params{where} must be an array, got a shape: "
+            "jax.eval_shape(lambda params: pack(params)[0], params)"
+        )
     if not is_array(leaf) and not isinstance(leaf, int | float | complex):
         where = jax.tree_util.keystr(path)
         raise TypeError(f"params{where} must be an array, got {type(leaf).__name__}")

@@ -190,6 +190,8 @@ def _axes(mesh, axis):
     if not isinstance(mesh, Mesh):
         raise TypeError(f"mesh must be a jax.sharding.Mesh, got {mesh!r}")
     axes = axis if isinstance(axis, tuple) else (axis,)
+    if not axes or len({*axes}) < len(axes):
+        raise ValueError(f"axis must name one or more different axes, got {axis!r}")
     for name in axes:
         if name not in mesh.axis_names:
             raise ValueError(f"axis must be of the mesh's {mesh.axis_names}, got {axis!r}")

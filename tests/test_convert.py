@@ -446,6 +446,8 @@ ERRORS = [
      r"count of a\.bias is -3: must be one number, at least 0"),
     (lambda: _moved(lambda a: {"state": a["state"]._replace(count=jnp.zeros(3, int))}), ValueError,
      r"count of a\.bias is \[0 0 0\]: must be one number"),
+    (lambda: _moved(lambda a: {"state": optax.amsgrad(1.0).init(a["params"])}), ValueError,
+     "state is that of optax.amsgrad, whose nu_max is of corrected moments"),
     (lambda: _moved(lambda a: {"state": (optax.EmptyState(),)}), ValueError,
      "state holds no state of Adam: it has to contain one of ADOPTState, AMSGradState"),
     (lambda: _moved(lambda a: {"state": (a["state"], a["state"])}), ValueError,

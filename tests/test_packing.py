@@ -220,6 +220,7 @@ INT8 = fa.adam(1e-2, moments="int8").init(fa.pack({"w": jnp.ones(4096)})[0])
 ERRORS = [
     (lambda: fa.pack(P, small=0), ValueError, "small must be None or at least 1, got 0"),
     (lambda: fa.pack({"w": "x"}), TypeError, r"params\['w'\] must be an array, got str"),
+    (lambda: fa.pack(jax.eval_shape(lambda: P)), TypeError, r"got a shape: jax\.eval_shape"),
     (lambda: fa.pack(PACKED), TypeError, "packed already"),
     (lambda: fa.pack(P, by={"w": 1}), ValueError, "labels must be a tree like the parameters"),
     (lambda: UNPACK(OTHER), ValueError, "packed otherwise than by this packing of 2 leaves"),
@@ -237,3 +238,34 @@ ERRORS = [
 def test_what_cannot_be_packed_says_why(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_leaves_on_explicit_axes_are_packed_in_and_out_of_programs():
+    """Also on an axis of one device, and where a program knows the sharding by the type alone."""
+    for shape, spec in (
+        ((8, 1), PartitionSpec(None, "model")),
+        ((8, 1), PartitionSpec("data")),
+        ((4, 2), PartitionSpec("data")),
+    ):
+        mesh = jax.make_mesh(shape, ("data", "model"))
+        p = {"a": jnp.ones((16, 4)), "b": jnp.full((16, 4), 2.0)}
+        p = jax.device_put(p, NamedSharding(mesh, spec)) | {"c": jnp.ones(3)}
+        packed, unpack = fa.pack(p)
+        assert_equal(unpack(packed), p)
+        inside = jax.jit(lambda p: fa.pack(p)[0])(p)
+        assert_equal(jax.tree.leaves(inside), jax.tree.leaves(packed))
+        shapes = jax.eval_shape(lambda p: fa.pack(p)[0], p)
+        assert [x.shape for x in jax.tree.leaves(shapes)] == [x.shape for x in packed.buffers]
+
+
+@pytest.mark.parametrize("make", [np.bool_, jnp.asarray], ids=["numpy", "jax"])
+def test_masks_of_scalars_that_are_no_python_bools(make):
+    p = {"w": jnp.ones((2, 3)), "b": jnp.ones(3), "s": jnp.ones(())}
+    mask = {"w": make(True), "b": make(False), "s": make(False)}
+    _, unpack = fa.pack(p, by={"w": 1, "b": 2, "s": 2})
+    assert unpack.labels(mask).buffers == (False, True)
+    if make is np.bool_:
+        tx = fa.adamw(0.1, weight_decay=0.5, mask=mask)
+        zero = jax.tree.map(jnp.zeros_like, p)
+        updates, _ = tx.update(zero, tx.init(p), p)
+        assert [bool(jnp.any(u)) for u in jax.tree.leaves(updates)] == [False, False, True]

@@ -84,6 +84,13 @@ def test_default_sizes_and_files(tmp_path):
     assert {row["devices"] for row in found} == {8, 256, 4096}
 
 
+def test_what_is_asked_for_twice_is_told_once():
+    twice = ("--params", "70e9", "--params", "70B", "--devices", "256", "--devices", "256")
+    once = ("--params", "70B", "--devices", "256")
+    for form in ("--json", "--markdown"):
+        assert run(*twice, form, "-") == run(*once, form, "-")
+
+
 def test_errors():
     for arguments, match in (
         (["--params", "many"], "--params many: a number >= 1 such as 70e9, 70B or 350M"),
@@ -92,6 +99,8 @@ def test_errors():
         (["--sharding", "zero9"], "--sharding zero9: there are replicated, zero1, fsdp"),
         (["--tensor-parallel", "3"], "--tensor-parallel 3 does not divide --devices 8"),
         (["--only", "int3"], "--only int3: there are"),
+        (["--memory", "inf"], "--memory inf: must be a finite number"),
+        (["--devices", str(10**12)], "is not in the"),
         (["--json", "no/such/folder/x"], "cannot write no/such/folder/x"),
     ):
         assert match in run(*arguments, status=2)

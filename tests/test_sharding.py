@@ -290,3 +290,20 @@ def test_collectives_are_counted():
       %rs = f32[1]{0} reduce-scatter(%ar), dimensions={0}
     """
     assert fa.collectives(text) == {"all-gather": 2, "all-reduce": 1, "reduce-scatter": 1}
+
+
+def test_placeholders_do_not_keep_a_state_whole():
+    """Adafactor keeps an array of one element where it factors nothing."""
+    mesh = cases.mesh(TYPES["auto"])
+    params = {"v": jnp.ones(8192), "w": jnp.ones((256, 128))}
+    tx = fa.zero1(optax.adafactor(1e-2, min_dim_size_to_factor=1024), mesh)
+    state = jax.jit(tx.init)(params)
+    cut = [x for x in jax.tree.leaves(state) if x.shape == (8192,)]
+    assert cut
+    assert not any(x.sharding.is_fully_replicated for x in cut)
+
+
+@pytest.mark.parametrize("axis", [(), ("data", "data")])
+def test_axes_are_different_and_there_is_one(axis):
+    with pytest.raises(ValueError, match="axis must name one or more different axes"):
+        fa.zero1(fa.adam(1e-3), cases.mesh(TYPES["auto"]), axis)

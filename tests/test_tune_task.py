@@ -287,6 +287,24 @@ def test_a_module_of_equinox():
         from_equinox(lambda key: eqx.nn.BatchNorm(5, "batch", mode="batch"), squared)
 
 
+def test_modules_of_tasks_with_hyperparameters_of_their_own():
+    import equinox as eqx
+
+    with_own = {
+        "nnx": from_nnx(_nnx_net, lambda m, b, own: _squared(m, b) + own["offset"]),
+        "equinox": from_equinox(
+            lambda key: eqx.nn.Linear(5, "scalar", key=key),
+            lambda m, b, key, own: jnp.mean((jax.vmap(m)(b["x"]) - b["y"]) ** 2) + own["offset"],
+        ),
+    }
+    for parts in with_own.values():
+        task = tiny(**parts, own=("offset",))
+        task.check()
+        trials = [Trial({"learning_rate": 1e-2, "offset": x}, 0, 6, 24) for x in (0.0, 2.0)]
+        a, b = population(task, trials, execution=ONE)
+        assert b.validation - a.validation == pytest.approx(2.0, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", BUILTIN)
 def test_a_built_in_task_fits(name):
     from functional_adam.tune._check_task import shapes

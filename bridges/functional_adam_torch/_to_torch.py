@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
+import optax
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -66,7 +68,8 @@ def to_torch(
     Args:
         params: tree of arrays, with a leaf for each name.
         state: of transformations of ours, or of `optax.adam`, `adamw`, `adamax`, `radam`, in
-            whatever chains, partitions, masks. What else is in it is left out.
+            whatever chains, partitions, masks. What else is in it is left out. AMSGrad's maximum in
+            the dialect OPTAX is another quantity than torch's, which the state does not say.
         optimizer: Adam, AdamW, NAdam, RAdam or Adamax, torch.optim's or ours, of that algorithm;
             its groups may differ from the partition's.
         names: see `to_jax`.
@@ -113,6 +116,11 @@ def to_torch(
         path = path_of[name]
         if path in values and dtype_name(values[path]) != dtype_name(p):
             problems.append(f"dtype: {path} is {dtype_name(values[path])}, must be {dtype_name(p)}")
+    if any(isinstance(x, optax.ScaleByAmsgradState) for x in _nodes(state)):
+        problems.append(
+            "state is that of optax.amsgrad, whose nu_max is of corrected moments: torch would "
+            "correct them again"
+        )
     refused = "params and state do not fit the optimizer"
     tree_names.refuse(refused, problems)
     leaves = {}
@@ -131,6 +139,10 @@ def to_torch(
         for name, p in parameters.items():
             p.copy_(to_tensor(permute(values[path_of[name]], inverse(axes.get(name)))))
     return optimizer
+
+
+def _nodes(state: Any) -> list[Any]:
+    return jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, optax.ScaleByAmsgradState))
 
 
 def _write(

@@ -20,7 +20,7 @@ def plan(
     ] = None,
     devices: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="Devices; repeatable.", show_default="8, 256, 4096"),
+        typer.Option(min=1, max=10**9, help="Devices; repeatable.", show_default="8, 256, 4096"),
     ] = None,
     sharding: Annotated[
         list[str] | None,
@@ -49,12 +49,15 @@ def plan(
     usage.
     """
     check_writable(json, markdown)
+    if memory is not None and not math.isfinite(memory):
+        fail(f"--memory {memory}: must be a finite number")
     from ._plan.memory import SHARDINGS, rows
     from ._plan.report import as_json, as_lines, as_markdown
     from ._precision.subjects import SUBJECTS
 
-    sizes = [_amount(text) for text in params or ["1B", "70B", "1T"]]
-    counts, names = devices or [8, 256, 4096], sharding or ["replicated", "zero1", "fsdp"]
+    sizes = list(dict.fromkeys(_amount(text) for text in params or ["1B", "70B", "1T"]))
+    counts = list(dict.fromkeys(devices or [8, 256, 4096]))
+    names = list(dict.fromkeys(sharding or ["replicated", "zero1", "fsdp"]))
     for name in names:
         if name not in SHARDINGS:
             fail(f"--sharding {name}: there are {', '.join(SHARDINGS)}")

@@ -14,7 +14,7 @@ _NONE: Mapping[str, Metric] = {}
 
 def from_nnx(
     make: Callable[[Any], Any],
-    loss: Callable[[Any, Any], Any],
+    loss: Callable[..., Any],
     *,
     metrics: Mapping[str, Callable[[Any, Any], Any]] = _NONE,
 ) -> dict[str, Any]:
@@ -24,7 +24,8 @@ def from_nnx(
 
     Args:
         make: `nnx.Rngs` -> module; its `nnx.Param` are trained.
-        loss: (module, batch) -> scalar, a mean over the examples.
+        loss: (module, batch) -> scalar, a mean over the examples; (module, batch, own) where the
+            task has hyperparameters of its own.
         metrics: name -> (module, batch) -> scalar.
 
     Returns:
@@ -57,14 +58,14 @@ def from_nnx(
 
     return {
         "init": init,
-        "loss": lambda params, batch, key: loss(module(params, key), batch),
+        "loss": lambda params, batch, key, *own: loss(module(params, key), batch, *own),
         "metrics": {name: _measured(f, module) for name, f in metrics.items()},
     }
 
 
 def from_equinox(
     make: Callable[[Any], Any],
-    loss: Callable[[Any, Any, Any], Any],
+    loss: Callable[..., Any],
     *,
     metrics: Mapping[str, Callable[[Any, Any], Any]] = _NONE,
 ) -> dict[str, Any]:
@@ -74,7 +75,8 @@ def from_equinox(
 
     Args:
         make: key -> module; its floating arrays are trained.
-        loss: (module, batch, key) -> scalar, a mean over the examples.
+        loss: (module, batch, key) -> scalar, a mean over the examples; (module, batch, key, own)
+            where the task has hyperparameters of its own.
         metrics: name -> (module, batch) -> scalar.
 
     Returns:
@@ -104,7 +106,7 @@ def from_equinox(
 
     return {
         "init": init,
-        "loss": lambda params, batch, key: loss(module(params, key), batch, key),
+        "loss": lambda params, batch, key, *own: loss(module(params, key), batch, key, *own),
         "metrics": {name: _measured(f, module) for name, f in metrics.items()},
     }
 
