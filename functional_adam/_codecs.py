@@ -67,10 +67,10 @@ def as_bfloat16(x: Any, bits: Any, ops: Any = _words) -> Any:
 def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE, block: int = _int8.BLOCK) -> Codec:
     """8-bit floating point in blocks of at most `block` elements along the last axis.
 
-    An element is ``sign * scale * y``, with y on the grid of numbers with three bits after the
-    leading one: 127 magnitudes over 2**15 beside a sign, 255 over 2**31 without one. A constant
-    is added before the rounding and taken off afterwards, so that the spacing is even near zero
-    and rounding is unbiased there too. Without a sign, a positive number never becomes zero.
+    An element is ``sign * scale * (y - y0)``, y with three bits after the leading one: 127
+    magnitudes over 2**18 beside a sign, 255 over 2**34 without one. The constant y0 is added before
+    the rounding, so that the spacing is even near zero and rounding unbiased there too. Without a
+    sign, a positive number never becomes zero.
 
     Leaves under `min_size` elements, or whose last axis has no divisor from 16 to `block`, stay
     float32. A block with an element that is not finite decodes to no finite number.

@@ -124,7 +124,7 @@ WORDS: Mapping[str, Words] = {
         _NADAM,
         "On the schedule momentum starts near b1 / 2 and rises to b1, so early steps follow the "
         "latest gradient more. In the paper it also decays m, and v / c2 is multiplied by b2.",
-        "For the first 1 / momentum_decay steps, with torch's 4e-3 many thousands.",
+        "For the first 25 / momentum_decay steps, with torch's 4e-3 many thousands.",
         {
             "schedule": "mu_t = b1 * (1 - 0.5 * 0.96**(t * momentum_decay))",
             "constant": "b1, the look-ahead corrected by 1 - b1**(t + 1)",

@@ -97,6 +97,12 @@ class Layout:
         members = [leaves[i] for i in buffer.members]
         if not any(is_array(x) for x in members):
             return self._common(buffer, members)
+        for i, x in zip(buffer.members, members, strict=True):
+            if not is_array(x) and not isinstance(x, int | float | complex):
+                raise ValueError(
+                    f"leaf{self.paths[i]} is {x!r}, but others of its buffer are arrays: pack it "
+                    "apart, with by="
+                )
         arrays = [jnp.asarray(x) for x in members]
         for i, x in zip(buffer.members, arrays, strict=True):
             if x.shape != self.shapes[i]:

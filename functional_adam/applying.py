@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 from jax import lax
 from jax.core import Tracer
@@ -80,7 +79,9 @@ def apply_update(
         return optax.apply_updates(params, updates), state
 
     args = gradients, state, params, extra_args
-    if joins_loops() and any(isinstance(x, Tracer) for x in jax.tree.leaves(args)):
+    large = [x for x in jax.tree.leaves(args) if _is_large(x)]
+    # A large constant of the program is folded into what is computed of it.
+    if joins_loops() and large and all(isinstance(x, Tracer) for x in large):
         return _each_on_its_own(step, args, params)
     return step(*args)
 
@@ -93,12 +94,8 @@ def joins_loops() -> bool:
 def _each_on_its_own(step: Callable[..., Any], args: Any, params: Any) -> Any:
     """Results of a step; the second, third... of a large parameter from arguments of their own."""
     leaves, treedef = jax.tree.flatten(args)
-    # Numbers of NumPy's stay numbers: a hyperparameter keeps its digits.
-    places = [
-        i
-        for i, x in enumerate(leaves)
-        if isinstance(x, jax.Array) or (isinstance(x, np.ndarray) and x.ndim)
-    ]
+    # What is small and known stays so: a hyperparameter keeps its digits, a condition its value.
+    places = [i for i, x in enumerate(leaves) if isinstance(x, Tracer)]
     arrays = [leaves[i] for i in places]
 
     def of_arrays(*arrays: Any) -> Any:
@@ -157,7 +154,8 @@ def _evaluate(
         if not again and eqn.primitive.name in ("jit", "pjit"):
             outputs = _evaluate(eqn.params["jaxpr"], inputs, once, known)
         elif not again and known is not None:
-            outputs = next(known)
+            # Joined with what made it, it would be rounded otherwise.
+            outputs = [lax.optimization_barrier(x) if _is_large(x) else x for x in next(known)]
         else:
             outputs = _call(eqn, inputs)
             if not again:

@@ -181,7 +181,7 @@ def pack(params: Any, *, by: Any = None, small: int | None = SMALL) -> tuple[Pac
         raise TypeError("params is packed already")
     paths, treedef = jax.tree_util.tree_flatten_with_path(params)
     arrays = [_array(path, leaf) for path, leaf in paths]
-    labels = treedef.flatten_up_to(_spread(by, params))
+    labels = map(_plain, treedef.flatten_up_to(_spread(by, params)))
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, (x, label) in enumerate(zip(arrays, labels, strict=True)):
         groups.setdefault((_place(i, x, small), str(x.dtype), label), []).append(i)

@@ -54,8 +54,8 @@ def with_master(
     Args:
         inner: any optax transformation or chain; it is given float32 gradients and weights.
         bits: bits kept of a master: 32, 24 or 16, which take 2, 1 or 0 bytes per parameter more.
-        seed: of the random rounding. Vmapped replicas round alike unless the `seed` in their states
-            differs: `optax.tree.set(state, seed=...)`.
+        seed: of the random rounding, in [0, 2**32). Vmapped replicas round alike unless the `seed`
+            in their states differs: `optax.tree.set(state, seed=...)`.
 
     Returns:
         `optax.GradientTransformationExtraArgs` with state `MasterState`.

@@ -75,6 +75,24 @@ def within(tx):
     return optax.GradientTransformation(tx.init, jax.jit(tx.update))
 
 
+def summed(inner):
+    """Behind something that is not done element by element, and is large."""
+    turned = optax.stateless_with_tree_map(lambda g, _: jnp.cumsum(g, 0)[::-1])
+    return optax.chain(turned, inner)
+
+
+def closed_over():
+    """What a program knows is not an argument that could be read twice."""
+    tx, p, gradients = fa.adam(0.01), start((512, 256)), start((512, 256)) * 2
+    _, state = tx.update(gradients, tx.init(p), p)
+    ends = [
+        jax.jit(lambda rate, apply=apply: apply(tx, gradients, state, p, learning_rate=rate))(0.1)
+        for apply in (two_calls, fa.apply_update)
+    ]
+    same = [np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, ends), strict=True)]
+    return {"same": all(same), "moved": moved(ends[0][0], p)}
+
+
 def sharded():
     mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
     return jax.device_put(start((8 * SIZE,)), NamedSharding(mesh, PartitionSpec("x")))
@@ -109,6 +127,7 @@ def cases():
     yield "clipped optax", lambda: of(optax.chain(clip, optax.adam(0.01)), start())
     yield "clipped within", lambda: of(within(optax.chain(clip, fa.adam(0.01))), start())
     yield "several within", lambda: of(within(optax.MultiSteps(fa.adam(0.01), 2)), start())
+    yield "summed", lambda: of(summed(fa.adam(0.01)), start((512, 256)))
     yield "schedule", lambda: of(fa.adam(optax.cosine_decay_schedule(0.1, 9)), start())
     yield "finite", lambda: of(optax.apply_if_finite(fa.adam(0.01), 3), start())
     yield "several", lambda: of(optax.MultiSteps(fa.adam(0.01), 2), start())
@@ -124,6 +143,7 @@ def cases():
         yield f"{bits} bits", lambda tx=tx: of(tx(), start(dtype=jnp.bfloat16))
     yield "sharded", lambda: of(fa.adamw(0.01), sharded())
     yield "scanned", scanned
+    yield "closed over", closed_over
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def found():
 
 
 def test_every_case_is_looked_at(found):
-    assert found.keys() == {*LOOPS, *AS_EVER, "scanned"}
+    assert found.keys() == {*LOOPS, *AS_EVER, "summed", "scanned", "closed over"}
     assert all(case["moved"] for case in found.values())
 
 

@@ -139,6 +139,9 @@ def test_wrong_usage():
         (["--scale", "2000"], "scale"),
         (["--algorithm", "sgd"], "--algorithm sgd: unknown; there are adam, adamw, amsgrad"),
         (["--algorithm", "lion", "--precision"], "--algorithm is of steps: leave --precision out"),
+        (["--workload", "1000", "--precision"], "--workload is of steps"),
+        (["--growth", "--precision"], "--growth is of steps"),
+        (["--scale", "2", "--precision"], "--scale is of steps"),
         (["--algorithm", "lion", "--only", "torch fused"], "there are ['optax', 'ours'"),
     ):
         run = CliRunner().invoke(app, ["bench", *arguments])

@@ -227,6 +227,7 @@ ERRORS = [
     (lambda: UNPACK.pack({"w": jnp.ones((2, 3))}), ValueError, "another structure"),
     (lambda: UNPACK.pack(P | {"b": jnp.ones(4)}), ValueError,
      r"leaf\['b'\] has shape \(4,\), but was packed with shape \(3,\)"),
+    (lambda: UNPACK.pack(P | {"b": None}), ValueError, r"leaf\['b'\] is None, but others of its"),
     (lambda: UNPACK.labels(is_matrix), ValueError,
      r"leaf\['w'\] has True, but leaf\['b'\] in the same buffer has False: .*by="),
     (lambda: UNPACK(jax.tree.map(lambda x: x[None], PACKED)), ValueError, "use vmap"),

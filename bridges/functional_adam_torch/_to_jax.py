@@ -59,7 +59,8 @@ def to_jax(
     averages of a batch normalisation) are no parameters: carry them over yourself.
 
     Args:
-        optimizer: Adam, AdamW, NAdam, RAdam or Adamax, torch.optim's or ours; left alone.
+        optimizer: Adam, AdamW, NAdam, RAdam or Adamax of torch.optim, or any class of ours; left
+            alone.
         names: ``model.named_parameters()``; a shared parameter is one leaf, under its first name.
         paths: torch's name -> path in the tree of parameters, keys with dots between or a sequence
             of them; default torch's own name, so that ``layers.0.weight`` is

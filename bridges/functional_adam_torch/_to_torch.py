@@ -70,7 +70,7 @@ def to_torch(
         state: of transformations of ours, or of `optax.adam`, `adamw`, `adamax`, `radam`, in
             whatever chains, partitions, masks. What else is in it is left out. AMSGrad's maximum in
             the dialect OPTAX is another quantity than torch's, which the state does not say.
-        optimizer: Adam, AdamW, NAdam, RAdam or Adamax, torch.optim's or ours, of that algorithm;
+        optimizer: one of torch.optim's or any class of ours, of that algorithm;
             its groups may differ from the partition's.
         names: see `to_jax`.
         paths: see there: torch's name -> path in `params`.

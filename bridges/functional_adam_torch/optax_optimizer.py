@@ -55,8 +55,8 @@ class OptaxOptimizer(torch.optim.Optimizer):
     Not kept:
         - A group has one count of steps. A parameter whose gradient is None stands still, with all
           state of its own; what the group shares (counts, norms, averages) goes on if any
-          parameter of the group has a gradient. State of its own is what stands in a list as long
-          as the parameters, or, which nothing else is taken for, in a dict by their names.
+          parameter of the group has a gradient. State of its own is what stands in a dict by their
+          names or, without names, in a list as long as the parameters.
         - What a transformation computes over all parameters (`clip_by_global_norm`) is over the
           group; absent gradients count as zero.
         - State is the group's, not the parameter's: `optimizer.state` is empty, `state_dict` has

@@ -64,8 +64,14 @@ def bench(
         fail("--plot - : a picture needs a file")
     try:
         if precision:
-            if algorithm != "adam":
-                fail("--algorithm is of steps: leave --precision out")
+            steps_only = {
+                "--algorithm": algorithm != "adam",
+                "--workload": workload,
+                "--growth": growth,
+                "--scale": scale != 1,
+            }
+            for name in (name for name, given in steps_only.items() if given):
+                fail(f"{name} is of steps: leave --precision out")
             _precision(parameters, rounds, seeds, steps, only or [], json, markdown, plot)
             return
         settings = dict(workload=workload, only=only, rounds=rounds, scale=scale)

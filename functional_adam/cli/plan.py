@@ -83,6 +83,6 @@ def _amount(text: str) -> float:
         value = float(digits) * size
     except ValueError:
         value = math.nan
-    if not 1 <= value < math.inf:
-        fail(f"--params {text}: a number >= 1 such as 70e9, 70B or 350M")
+    if not 1 <= value <= 1e18:
+        fail(f"--params {text}: a number from 1 to 1e18 such as 70e9, 70B or 350M")
     return value

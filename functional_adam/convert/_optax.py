@@ -39,8 +39,8 @@ def from_optax(state: Any, like: Any = None) -> Any:
         state: of optax, with `ScaleByAdamState` or `ScaleByAmsgradState` in chains, partitions,
             masks, `inject_hyperparams` and other wrappers.
         like: `tx.init(params)` of the transformation to go on with; may be left out where that is
-            our Adam, AdamW or AMSGrad on its own and `state` holds one state of Adam. Adamax and
-            RAdam need it: optax's state is Adam's, and ours is of another type.
+            ours on its own and `state` holds one state of the family. Adamax, RAdam and ADOPT need
+            it: optax's state is Adam's, and ours is of another type.
 
     Returns:
         The state to go on with.

@@ -36,7 +36,7 @@ _FEW = "a twentieth is more than sampling or single coordinates make"
 LIMITS: dict[str, Limit] = {
     "unsound": Limit(0.5, None, "an update, a moment or a gradient is not finite, or v is negative",
         "Go back to the last sound checkpoint; skip such steps with optax.apply_if_finite.",
-        "no such number belongs into a state of Adam"),
+        "no such number belongs in a state of Adam"),
     "update_ratio": Limit(0.1, 1e-6, "is the step over the weights, in norm",
         "Lower the learning rate (or raise it, if too small).",
         "around 1e-3 is usual; 0.1 replaces the weights in ten steps, 1e-6 needs a million"),

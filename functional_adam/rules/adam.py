@@ -187,7 +187,7 @@ def adam(
             `optax.tree.set(state, seed=...)`.
         mu_dtype: dtype `mu` is kept in, rounded to nearest; None: the parameter's, at least
             float32.
-        nu_dtype: dtype `nu` is kept in, as `mu_dtype`; in 16 bits it cannot decay.
+        nu_dtype: dtype `nu` is kept in, as `mu_dtype`; in 16 bits it cannot decay with b2 = 0.999.
         dialect: whose Adam: `TORCH`, `OPTAX`, `KERAS`, ..., or your own; see `Dialect`.
 
     Returns:

@@ -86,8 +86,8 @@ def lion(
         p <- p - learning_rate * sign(b1 * m + (1 - b1) * g)
         m <- b2 * m + (1 - b2) * g
 
-    There is no correction and no eps. Every element moves by the learning rate, so that of Lion is
-    3 to 10 times smaller than Adam's, and its decay as much larger (the paper's advice). The
+    There is no correction and no eps. Every element moves by the learning rate, so Lion's rate is 3
+    to 10 times smaller than Adam's, and its decay as much larger (the paper's advice). The
     default decay is that of the authors' class, 0; optax has 1e-3. Where the average is near zero
     its sign is a matter of rounding: frameworks then differ by two steps in that element.
     Arguments, result and errors as in `adam`; `mu` decays with b2, and `moments` codes `mu` alone.

@@ -62,7 +62,8 @@ def population(
         Outcomes in the order of `trials`.
 
     Raises:
-        ValueError: the task's parts do not fit, or a configuration has a name or value it cannot.
+        ValueError: the task's parts do not fit, or a configuration has a name or value that it
+            cannot have.
         KeyboardInterrupt: when interrupted, after `on_done` was called for what had finished.
 
     Examples:

@@ -38,7 +38,7 @@ class LearningRateFan:
 
     Attributes:
         rates: learning rates, ascending.
-        losses: validation loss after training; of a diverged one half as much again as at first.
+        losses: validation loss after training; for a diverged one, 1.5 times that at the start.
         diverged: which did.
         steps: of each training.
     """

@@ -218,7 +218,7 @@ def adamw_space(
 
     Args:
         search: further names to search: "eps", "amsgrad", "warmup", "final", "dialect",
-            "algorithm".
+            "algorithm", and what only the algorithm has, as AdEMAMix's "b3" and "alpha".
         steps: length of the run in steps: gives `decay` its default.
         learning_rate: range of the peak.
         b1: range, on the scale of ``log(1 - b1)``.
