@@ -192,11 +192,13 @@ def test_optax_s_state_becomes_ours_and_back(row):
     want = run(theirs, state, middle, range(4, 8))[1]
     # optax corrects with 1 - b**t in float32: 1e-4 of a step.
     near = dict(rtol=0, atol=1e-5)
-    for like in (None, ours.init(p)):
+    # ADOPT's state in optax has Adam's type: what it becomes has to be said.
+    alone = row.name != "adopt"
+    for like in (None, ours.init(p)) if alone else (ours.init(p),):
         np.testing.assert_allclose(
             run(ours, fa.from_optax(state, like), middle, range(4, 8))[1], want, **near
         )
-    again = fa.to_optax(fa.from_optax(state), theirs.init(p))
+    again = fa.to_optax(fa.from_optax(state, ours.init(p)), theirs.init(p))
     assert jax.tree.structure(again) == jax.tree.structure(state)
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(state), strict=True):
         np.testing.assert_array_equal(a, b)
