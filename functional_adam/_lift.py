@@ -20,7 +20,7 @@ from ._coded import fitting_code, init_code, update_coded
 from ._fixed import Fixed, thaw
 from ._hyperparameters import is_zero, read, resolve
 from ._leaf import Decay, Leaf, Rule, is_signed, shrink_of, update_leaf
-from ._masks import Mask, spread
+from ._masks import Mask, spread, tree_of
 from ._numerics import promoting, rounded, x64_enabled
 from ._placement import zeros_like
 from ._two_float import TwoFloat, as_two_float
@@ -223,7 +223,7 @@ def _fitting(path, g, p, moments, rule, coded):
 def _decays(mask, params, paths, flat):
     if mask is None:
         return [True] * len(paths)
-    leaves = flat(spread(mask, params, "mask"), "mask")
+    leaves = flat(spread(tree_of(mask, params), params, "mask"), "mask")
     for (path, g), keep in zip(paths, leaves, strict=True):
         if g is not None and not isinstance(keep, bool | np.bool_):
             where = jax.tree_util.keystr(path)

@@ -20,16 +20,13 @@ def tree_of(given: Any, params: Any) -> Any:
     return given(params) if leaves and all(map(callable, leaves)) else given
 
 
-def spread(given: Any, params: Any, what: str) -> Any:
-    """For each leaf what a tree, a prefix of one or a function that makes one says of it.
+def spread(tree: Any, params: Any, what: str, is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """For each leaf of params what a tree, or a prefix of one, says of it.
 
     Raises:
         ValueError: structures differ; `what` names the argument.
     """
-    tree = tree_of(given, params)
     try:
-        return jax.tree.map(lambda x, part: jax.tree.map(lambda _: x, part), tree, params)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(
-            f"{what} must be a tree like the parameters, or a prefix of one: {error}"
-        ) from error
+        return jax.tree.broadcast(tree, params, is_leaf=is_leaf)
+    except ValueError as error:
+        raise ValueError(f"{what} must be a tree like params, or a prefix: {error}") from error

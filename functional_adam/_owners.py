@@ -13,6 +13,7 @@ from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from . import _check
+from ._masks import spread
 from ._placement import axis_size, spec_of
 
 Path = tuple[Any, ...]
@@ -96,11 +97,8 @@ def own_specs(params: Any, mesh: Any, specs: Any) -> dict[Path, PartitionSpec]:
     leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
     if specs is not None:
         is_spec = lambda x: isinstance(x, PartitionSpec)  # noqa: E731
-        try:
-            spread = jax.tree.broadcast(specs, params, is_leaf=is_spec)
-        except ValueError as error:
-            raise ValueError(f"specs must be a tree like params, or a prefix: {error}") from error
-        found = _check.flatten_like(treedef, params, spread, "specs")
+        tree = spread(specs, params, "specs", is_spec)
+        found = _check.flatten_like(treedef, params, tree, "specs")
     else:
         found = [spec_of(p) for _, p in leaves]
     own = {}

@@ -30,7 +30,7 @@ def check(state: Any, rule: Rule, *, coded: bool) -> None:
         raise TypeError(
             f"state is of type {type(state).__name__}, without {', '.join(lacking)}: needed is "
             f"{own.__name__}, as init makes it. Take it out of the state of a chain or wrapper; "
-            "one that optax made becomes ours by convert.from_optax"
+            "one that optax made becomes ours by functional_adam.from_optax"
         )
     if coded == (getattr(state, "seed", None) is None):
         kept = "float32" if coded else "few bits"

@@ -79,10 +79,11 @@ def apply_update(
         return optax.apply_updates(params, updates), state
 
     args = gradients, state, params, extra_args
-    large = [x for x in jax.tree.leaves(args) if _is_large(x)]
-    # A large constant of the program is folded into what is computed of it.
-    if joins_loops() and large and all(isinstance(x, Tracer) for x in large):
-        return _each_on_its_own(step, args, params)
+    if joins_loops():
+        large = [x for x in jax.tree.leaves(args) if _is_large(x)]
+        # A large constant of the program is folded into what is computed of it.
+        if large and all(isinstance(x, Tracer) for x in large):
+            return _each_on_its_own(step, args, params)
     return step(*args)
 
 

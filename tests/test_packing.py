@@ -222,7 +222,7 @@ ERRORS = [
     (lambda: fa.pack({"w": "x"}), TypeError, r"params\['w'\] must be an array, got str"),
     (lambda: fa.pack(jax.eval_shape(lambda: P)), TypeError, r"got a shape: jax\.eval_shape"),
     (lambda: fa.pack(PACKED), TypeError, "packed already"),
-    (lambda: fa.pack(P, by={"w": 1}), ValueError, "labels must be a tree like the parameters"),
+    (lambda: fa.pack(P, by={"w": 1}), ValueError, "labels must be a tree like params, or a prefix"),
     (lambda: UNPACK(OTHER), ValueError, "packed otherwise than by this packing of 2 leaves"),
     (lambda: UNPACK.pack({"w": jnp.ones((2, 3))}), ValueError, "another structure"),
     (lambda: UNPACK.pack(P | {"b": jnp.ones(4)}), ValueError,

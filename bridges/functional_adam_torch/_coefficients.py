@@ -36,6 +36,7 @@ def rows(batch: Batch, counts: list[float], *, in_lists: bool = False) -> list[A
     if not batch.scalars and len(set(counts)) == 1:
         return [rule.coefficients(counts[0], batch.h, {})] * len(counts)
     kept = [[_scalar(x, in_lists) for x in column] for column in batch.scalars.values()]
+    # Equal numbers of two dtypes are one key without it, and multiply otherwise.
     dtypes = [map(operator.attrgetter("dtype"), column) for column in batch.scalars.values()]
     keys = list(zip(counts, *kept, *dtypes, strict=True))
     made = {

@@ -88,11 +88,9 @@ class Engines:
                 return
             batch = batch if len(others) == len(batch.params) else batch.take(others)
         # A list steps all at once, which torch's own does with what is given twice as well.
-        if (engine != "foreach" or batch.scalars) and batch.repeats():
-            for i in range(len(batch.params)):
-                self._step_each(engine, batch.take([i]))
-        else:
-            self._step_each(engine, batch)
+        together = engine == "foreach" and not batch.scalars
+        for part in [batch] if together else batch.in_turn():
+            self._step_each(engine, part)
 
     def _step_each(self, engine: str, batch: Batch) -> None:
         rows = on_host(batch, in_lists=engine == "foreach")

@@ -108,9 +108,10 @@ class Batch:
     moments: list[list[Tensor]]
     scalars: dict[str, list[Tensor]]
 
-    def repeats(self) -> bool:
-        """Whether a parameter is given more than once: torch warns, and steps it in turn."""
-        return len(set(map(id, self.params))) < len(self.params)
+    def in_turn(self) -> list[Batch]:
+        """The parts to be stepped one after another; see `turns`."""
+        parts = turns(self.params)
+        return [self] if len(parts) == 1 else [self.take(part) for part in parts]
 
     def check_shapes(self, i: int) -> None:
         """Raise ValueError where a moment has not the shape of its parameter."""
@@ -136,3 +137,11 @@ class Batch:
             moments=[pick(column) for column in self.moments],
             scalars={name: pick(column) for name, column in self.scalars.items()},
         )
+
+
+def turns(params: Sequence[Tensor]) -> list[Sequence[int]]:
+    """Positions that are stepped together, part after part: all at once, and each alone where a
+    parameter is given more than once, which torch warns of.
+    """
+    every = range(len(params))
+    return [[i] for i in every] if len(set(map(id, params))) < len(params) else [every]

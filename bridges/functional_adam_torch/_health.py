@@ -18,8 +18,7 @@ from functional_adam.diagnostics._health import WIDTH, check_every
 
 from . import _storage
 from ._health_columns import Sample, sample, stepped
-from ._parameters import Names, family_of, named, options_of
-from .record import algorithm_of
+from ._parameters import Names, groups_of, named
 
 _OPS = SimpleNamespace(
     abs=torch.abs,
@@ -70,12 +69,12 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
         0.1
     """
     check_every(every)
-    family = family_of(optimizer)
+    owned = groups_of(optimizer)
     found: dict[str, tuple[Sums, Scalars]] = {}
     members: dict[str, list[str]] = {}
     known = _names(optimizer, names)
     for index, group in enumerate(optimizer.param_groups):
-        algorithm = ALGORITHMS[algorithm_of(family, options_of(group)).name]
+        algorithm = ALGORITHMS[owned[index].algorithm]
         refuse_unknown(algorithm)
         storage = _storage.storage_of(group)
         alike: dict[Any, dict[str, Sample]] = {}

@@ -8,6 +8,8 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .record import Group, algorithm_of
+
 Names = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]] | None
 """``model.named_parameters()``, or a dict of it; None where the optimizer was given names."""
 
@@ -87,6 +89,17 @@ def is_frozen(p: Tensor) -> bool:
 def options_of(group: Mapping[str, Any]) -> dict[str, Any]:
     """What a group says besides its parameters."""
     return {key: value for key, value in group.items() if key not in ("params", "param_names")}
+
+
+def groups_of(optimizer: Optimizer) -> list[Group]:
+    """The algorithm and the options of each group.
+
+    Raises:
+        TypeError: it is an optimizer of no class that is known.
+    """
+    family = family_of(optimizer)
+    every = [options_of(group) for group in optimizer.param_groups]
+    return [Group(algorithm_of(family, options).name, options) for options in every]
 
 
 def family_of(optimizer: Optimizer) -> str:

@@ -81,12 +81,9 @@ def step_by_autograd(batch: Batch, foreach: bool) -> None:
     """Take a step that autograd follows."""
     if foreach:
         raise AssertionError("_foreach ops don't support autograd")
-    if batch.repeats():
-        for i in range(len(batch.params)):
-            step_by_autograd(batch.take([i]), foreach)
-        return
-    rows = _coefficients.for_autograd(batch)
-    _loops.functional(batch, rows, range(len(rows)), keep=True)
+    for part in batch.in_turn():
+        rows = _coefficients.for_autograd(part)
+        _loops.functional(part, rows, range(len(rows)), keep=True)
 
 
 def step_by_tensors(batch: Batch) -> None:

@@ -15,7 +15,7 @@ from functional_adam.bounds import on_host as limit_on_host
 
 from . import _coefficients, _fused, _single, _step, _stored, _stored_kernel
 from ._engines import Engines
-from ._formula import Batch
+from ._formula import Batch, turns
 from ._storage import Form, Storage, fits, form_of, keys_of, numbers, zeros
 from ._stored import Scalars
 
@@ -49,9 +49,9 @@ def step(
         raise RuntimeError(f"{type(optimizer).__name__} does not support sparse gradients")
     if not members or not _fused.unscale(optimizer, grads):
         return
-    repeats = len({id(group["params"][i]) for i in members}) < len(members)
-    for part in [[i] for i in members] if repeats else [members]:
-        _step_members(optimizer, group, storage, algorithm, before, engines, part)
+    for part in turns([group["params"][i] for i in members]):
+        own = [members[i] for i in part]
+        _step_members(optimizer, group, storage, algorithm, before, engines, own)
 
 
 def _step_members(

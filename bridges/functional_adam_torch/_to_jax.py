@@ -11,19 +11,10 @@ from functional_adam import ALGORITHMS
 
 from . import _in_jax
 from ._layouts import Layout, permutations
-from ._parameters import (
-    Names,
-    Paths,
-    dotted_paths,
-    family_of,
-    group_of,
-    is_frozen,
-    named,
-    options_of,
-)
+from ._parameters import Names, Paths, dotted_paths, group_of, groups_of, is_frozen, named
 from ._schedules import from_torch, momentum_from_torch
 from ._tensors import to_array
-from .record import Group, Record, algorithm_of, permuted, renamed
+from .record import Record, permuted, renamed
 from .state_entries import read_entry
 
 
@@ -110,11 +101,7 @@ def to_jax(
 def read_optimizer(optimizer: Optimizer, names: Names) -> tuple[Record, dict[str, str]]:
     """Read a live optimizer, and the further names of shared parameters."""
     parameters, aliases = named(optimizer, names)
-    family, members = family_of(optimizer), group_of(optimizer)
-    groups = []
-    for group in optimizer.param_groups:
-        options = options_of(group)
-        groups.append(Group(algorithm_of(family, options).name, options))
+    members, groups = group_of(optimizer), groups_of(optimizer)
     order = sorted(
         (name for name, p in parameters.items() if id(p) in members and not is_frozen(p)),
         key=lambda name: members[id(parameters[name])],

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-import jax
 import numpy as np
 import optax
 import torch
@@ -15,24 +14,16 @@ from torch.optim import Optimizer
 
 from functional_adam import ALGORITHMS
 from functional_adam.convert import names as tree_names
-from functional_adam.convert.moments import Moments, misshapen, read
+from functional_adam.convert._masters import opened
+from functional_adam.convert.moments import Moments, adam_states, misshapen, read
 
 from ._layouts import Layout, inverse, permutations, permute
-from ._parameters import (
-    Names,
-    Paths,
-    dotted_paths,
-    family_of,
-    group_of,
-    is_frozen,
-    named,
-    options_of,
-)
+from ._parameters import Names, Paths, dotted_paths, group_of, groups_of, is_frozen, named
 from ._recode import as_float32
 from ._storage import form_of, storage_of
 from ._stored_state import adopted
 from ._tensors import dtype_name, to_tensor
-from .record import Group, Leaf, algorithm_of
+from .record import Group, Leaf
 from .state_entries import as_torch_scalars, from_moments, other_algorithm, write_entry
 
 Torch = TypeVar("Torch", bound=Optimizer)
@@ -95,11 +86,7 @@ def to_torch(
         True
     """
     parameters, aliases = named(optimizer, names)
-    members, family = group_of(optimizer), family_of(optimizer)
-    groups = [
-        Group(algorithm_of(family, options_of(group)).name, options_of(group))
-        for group in optimizer.param_groups
-    ]
+    members, groups = group_of(optimizer), groups_of(optimizer)
     shapes = {name: tuple(p.shape) for name, p in parameters.items()}
     axes = permutations(layout, shapes, aliases)
     path_of = {name: name for name in parameters} | dotted_paths(paths, {*shapes, *aliases})
@@ -116,7 +103,7 @@ def to_torch(
         path = path_of[name]
         if path in values and dtype_name(values[path]) != dtype_name(p):
             problems.append(f"dtype: {path} is {dtype_name(values[path])}, must be {dtype_name(p)}")
-    if any(isinstance(x, optax.ScaleByAmsgradState) for x in _nodes(state)):
+    if any(isinstance(x, optax.ScaleByAmsgradState) for x in adam_states(opened(state)[1])):
         problems.append(
             "state is that of optax.amsgrad, whose nu_max is of corrected moments: torch would "
             "correct them again"
@@ -139,10 +126,6 @@ def to_torch(
         for name, p in parameters.items():
             p.copy_(to_tensor(permute(values[path_of[name]], inverse(axes.get(name)))))
     return optimizer
-
-
-def _nodes(state: Any) -> list[Any]:
-    return jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, optax.ScaleByAmsgradState))
 
 
 def _write(

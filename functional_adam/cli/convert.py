@@ -151,7 +151,7 @@ def _convert(
         record = safetensors_file.read(source)
     else:
         record, left_out = orbax_directory.read(source, choices)
-    _refuse_what_source_says(record, choices, formats[0])
+    _refuse_what_source_says(record, choices)
     record = _laid_out(record, choices, in_torch=formats[0] == "torch")
     if unknown := sorted(
         choices.renames.keys() - {*record.leaves, *record.values, *record.aliases}
@@ -170,12 +170,14 @@ def _convert(
         typer.echo(f"not carried over: {', '.join(left_out)}", err=True)
 
 
-def _refuse_what_source_says(record: Any, choices: Choices, form: str) -> None:
+def _refuse_what_source_says(record: Any, choices: Choices) -> None:
     """An option that would change nothing, or contradicts the file, is a mistake."""
-    found = {group.algorithm for group in record.groups}
-    if form != "torch" and choices.algorithm not in (None, *found):
-        says = ", ".join(sorted(found))
-        raise UsageError(f"--algorithm {choices.algorithm}: SOURCE says that it is {says}")
+    for index, group in enumerate(record.groups):
+        if choices.algorithm not in (None, group.algorithm):
+            raise UsageError(
+                f"--algorithm {choices.algorithm}: group {index} of SOURCE says that it is "
+                f"{group.algorithm}"
+            )
     if choices.options and any(
         group.options.get(key) != x for group in record.groups for key, x in choices.options.items()
     ):

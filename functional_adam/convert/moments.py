@@ -129,13 +129,17 @@ def read(state: Any, *, stored: bool = False) -> dict[str, Moments]:
 
 def decoded(x: Any, field: str) -> Any:
     """A moment as an array, whose field tells whether it has a sign."""
-    x = Int8(**x) if _was_code(x) else x
+    x = _as_code(x)
     return decode(x, x.shape, signed=is_signed(field)) if isinstance(x, Int8) else x
 
 
 def _codes(tree: Any) -> Any:
     """Mappings that were 8-bit moments, of a checkpoint or `flax.nnx.Optimizer`, as these."""
-    return jax.tree.map(lambda x: Int8(**x) if _was_code(x) else x, tree, is_leaf=_was_code)
+    return jax.tree.map(_as_code, tree, is_leaf=_was_code)
+
+
+def _as_code(x: Any) -> Any:
+    return Int8(**x) if _was_code(x) else x
 
 
 def _was_code(x: Any) -> bool:

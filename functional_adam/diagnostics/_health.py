@@ -15,7 +15,7 @@ from .. import _check
 from .._codecs import Codec
 from .._hyperparameters import Hyperparameter
 from .._leaf import is_signed
-from .._masks import tree_of
+from .._masks import spread, tree_of
 from .._numerics import promoting
 from ..convert import moments as adam_moments
 from ..convert import names
@@ -248,9 +248,5 @@ def _rows(many: list[Any]) -> Any:
 def _labels(groups: Any, params: Any, treedef: Any) -> list[Any]:
     if groups is None:
         return [None] * treedef.num_leaves
-    tree = tree_of(groups, params)
-    try:
-        tree = jax.tree.broadcast(tree, params)
-    except ValueError as error:
-        raise ValueError(f"groups must be a tree like params, or a prefix: {error}") from error
+    tree = spread(tree_of(groups, params), params, "groups")
     return _check.flatten_like(treedef, params, tree, "groups")

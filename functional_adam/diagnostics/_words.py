@@ -103,9 +103,10 @@ def summarize(health: Any) -> list[str]:
         value = getattr(found.total, name)
         excess = {leaf: _excess(name, x, limit) for leaf, x in parts.items()}
         beyond = sorted((x for x in parts if excess[x] > 0), key=lambda x: -excess[x])
-        if value is not None and (beyond or _excess(name, found.total, limit) > 0):
+        whole = _excess(name, found.total, limit) > 0
+        if value is not None and (beyond or whole):
             where = ", ".join(beyond[:3]) + (f" and {len(beyond) - 3} more" if beyond[3:] else "")
-            if _excess(name, found.total, limit) <= 0:
+            if not whole:
                 value = getattr(parts[beyond[0]], name)
             own_line = said(name, float(value), limit)
             lines.append(f"{name}: {own_line}" + (f" In: {where}." if where else ""))

@@ -67,6 +67,11 @@ def layouts_of(found: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(axes) for name, axes in found["layouts"].items()}
 
 
+def aliases_of(found: Mapping[str, Any]) -> dict[str, str]:
+    """Further names of shared parameters from JSON; older files have none."""
+    return dict(found.get("aliases", {}))
+
+
 def _encode(key: str, value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.ndim == 0:
         return {"tensor": value.item(), "dtype": str(value.dtype).removeprefix("torch.")}

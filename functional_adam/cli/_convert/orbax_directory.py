@@ -74,7 +74,7 @@ def read(path: Path, choices: Choices) -> tuple[Record, list[str]]:
             leaf = dataclasses.replace(leaf, step=leaf.step.astype(saved["step_dtype"]))
         leaves[name] = leaf
     ordered = {name: values[name] for name in saved["parameters"]}
-    layouts, aliases = metadata.layouts_of(saved), saved.get("aliases", {})
+    layouts, aliases = metadata.layouts_of(saved), metadata.aliases_of(saved)
     return Record(groups, leaves, ordered, layouts, saved["named"], aliases), []
 
 

@@ -63,7 +63,7 @@ def read(path: Path) -> Record:
         for name in own["names"]
     }
     values = {name: arrays[f"params/{name}"] for name in found["parameters"]}
-    layouts, aliases = metadata.layouts_of(found), found.get("aliases", {})
+    layouts, aliases = metadata.layouts_of(found), metadata.aliases_of(found)
     return Record(groups, leaves, values, layouts, found["named"], aliases)
 
 

@@ -20,7 +20,6 @@ from functional_adam_torch._tensors import to_array, to_tensor
 from functional_adam_torch.record import Group, Record, algorithm_of, in_torch_layout
 from functional_adam_torch.state_entries import read_entry, write_entry
 
-from .._output import UsageError
 from .choices import Choices, at_key
 
 MODEL, OPTIMIZER = (
@@ -43,15 +42,15 @@ def read(path: Path, choices: Choices) -> tuple[Record, list[str]]:
     left_out = [str(x) for x in held if x not in (key, model_key)] if key else []
     tensors, others = _tensors(model or {})
     left_out += [f"{model_key}.{name}" for name in others]
-    own_names = {
-        name for group in optimizer["param_groups"] for name in group.get("param_names", ())
-    }
-    aliases = _aliases(tensors, own_names | {*_listed(choices.names)})
+    own_names = {x for group in optimizer["param_groups"] for x in group.get("param_names", ())}
+    if isinstance(choices.names, list):
+        own_names |= {*choices.names}
+    aliases = _aliases(tensors, own_names)
     values = {name: to_array(x, name) for name, x in tensors.items() if name not in aliases}
     members = [list(group["params"]) for group in optimizer["param_groups"]]
     tree_names.refuse(
         f"state of {path} has entries that belong to no parameter of its groups",
-        [repr(i) for i in optimizer["state"] if i not in {j for own in members for j in own}],
+        strays(optimizer),
     )
     named = all("param_names" in group for group in optimizer["param_groups"])
     name_of = _names(optimizer["param_groups"], members, values, choices)
@@ -59,7 +58,7 @@ def read(path: Path, choices: Choices) -> tuple[Record, list[str]]:
     for index, (group, ids) in enumerate(zip(optimizer["param_groups"], members, strict=True)):
         options = options_of(group)
         entries = [optimizer["state"].get(i, {}) for i in ids]
-        algorithm = _algorithm(options, entries, choices.algorithm, index)
+        algorithm = _algorithm(options, entries, choices.algorithm)
         groups.append(Group(algorithm, options))
         _check_numbers(groups[-1], index)
         for i, entry in zip(ids, entries, strict=True):
@@ -134,8 +133,10 @@ def _tensors(model: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], list[st
     return tensors, [name for name in model if name not in tensors]
 
 
-def _listed(names: list[str] | str | None) -> list[str]:
-    return names if isinstance(names, list) else []
+def strays(optimizer: Mapping[str, Any]) -> list[str]:
+    """Entries of the state that belong to no parameter of any group."""
+    members = {i for group in optimizer["param_groups"] for i in group["params"]}
+    return [repr(i) for i in optimizer["state"] if i not in members]
 
 
 def _aliases(tensors: Mapping[str, torch.Tensor], own: set[str]) -> dict[str, str]:
@@ -153,18 +154,15 @@ def _aliases(tensors: Mapping[str, torch.Tensor], own: set[str]) -> dict[str, st
 
 
 def _algorithm(
-    options: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], asked: str | None, index: int
+    options: Mapping[str, Any], entries: Sequence[Mapping[str, Any]], asked: str | None
 ) -> str:
     """What the file says; what was asked for where it does not."""
     try:
-        found = _infer(options, entries)
+        return _infer(options, entries)
     except ValueError:
         if asked is None:
             raise
         return asked
-    if asked not in (None, found):
-        raise UsageError(f"--algorithm {asked}: group {index} of SOURCE says that it is {found}")
-    return found
 
 
 def _check_numbers(group: Group, index: int) -> None:

@@ -63,8 +63,7 @@ def _torch(path: Path) -> Patient:
     found = Patient("torch", list(optimizer["param_groups"]))
     tensors, _ = file._tensors(model or {})
     found.values = {name: to_array(x, name) for name, x in tensors.items()}
-    members = {i for group in found.groups for i in group["params"]}
-    found.strays = [repr(i) for i in optimizer["state"] if i not in members]
+    found.strays = file.strays(optimizer)
     rows = ALGORITHMS.values()
     fields = {theirs: ours for row in rows for ours, theirs in row.torch_state.items()}
     for index, group in enumerate(found.groups):

@@ -1,6 +1,6 @@
 """Does a second moment forget? Gradients of half of each block shrink tenfold, then 6000 steps.
 
-With b2 = 0.999, after 2000 steps before, v should then be 1.21 times its new true value. Rounded to
+With b2 = 0.999 and 2000 steps before that, v should be 1.21 times its new true value. Rounded to
 nearest in 16 or 8 bits it cannot decay: it is 50 to 200 times too large, and the weights stand
 still. No error is raised and no loss curve of a short run shows it.
 """
