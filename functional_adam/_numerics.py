@@ -62,7 +62,9 @@ def one_minus_power(b: Any, t: Any) -> Any:
 
 def power(b: Any, t: Any) -> Any:
     """``b**t`` for b in [0, 1) and t >= 0, to an absolute 2**-38."""
-    return 1 - one_minus_power(b, t) if isinstance(t, TwoFloat) else b**t
+    if not isinstance(t, TwoFloat):
+        return b**t
+    return 1 - _two_float.apart(one_minus_power(b, t))
 
 
 def sqrt(x: Any) -> Any:

@@ -12,6 +12,7 @@ Numerische Mathematik 18 (1971), https://doi.org/10.1007/BF01397083.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -185,6 +186,28 @@ def _differentiable(*partials: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
+def _in_one_loop(function: Callable[..., TwoFloat]) -> Callable[..., TwoFloat]:
+    """Compute scalars as arrays of one element, of which XLA makes fewer and larger kernels on a
+    CPU: Adam's step of one leaf compiles in 0.7 of the time.
+    """
+
+    @functools.wraps(function)
+    def lifted(*pairs):
+        if any(pair.hi.ndim for pair in pairs):
+            return function(*pairs)
+        vectors = jax.tree.map(lambda x: lax.expand_dims(x, (0,)), pairs)
+        return jax.tree.map(lambda x: lax.squeeze(x, (0,)), function(*vectors))
+
+    return lifted
+
+
+def apart(pair: TwoFloat) -> TwoFloat:
+    """The same pair, divided by one: what XLA copies into every kernel that reads it is cheap
+    operations, however long their chain; a division it computes once.
+    """
+    return jax.tree.map(lambda x: x / lax.select(x != x, x, lax.full_like(x, 1)), pair)
+
+
 @_differentiable(lambda _, a, b: 1.0, lambda _, a, b: 1.0)
 def _add(a, b):
     total, error = _two_sum(a.hi, b.hi)
@@ -194,6 +217,7 @@ def _add(a, b):
 
 
 @_differentiable(lambda _, a, b: b, lambda _, a, b: a)
+@_in_one_loop
 def _mul(a, b):
     total, error = _two_product(a.hi, b.hi)
     return TwoFloat(*_fast_two_sum(total, error + (a.hi * b.lo + a.lo * b.hi)))
@@ -218,6 +242,7 @@ def sqrt(a):
 
 
 @_differentiable(lambda result, y: 1 - result)
+@_in_one_loop
 def one_minus_exp(y):
     """``1 - exp(-y)`` for y >= 0, by a table: with y = n * grid + r, D = 1 - exp(-n * grid)
     and E = 1 - exp(-r) = r - r**2/2 + r**3/6 - ..., it is D + E - D * E, all terms small or kept.
