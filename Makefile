@@ -30,14 +30,14 @@ docs: $(INSTALLED) .venv/.docs
 	@echo build/docs/index.html
 
 .venv/.docs: $(INSTALLED)
-	$(PY) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[docs]'
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[docs]'
 	touch .venv/.docs
 
 setup: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml $(CONSTRAINTS) Makefile
 	"$(PYTHON)" -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test]'
+	$(PY) -m pip install --quiet --no-compile --disable-pip-version-check --constraint $(CONSTRAINTS) --editable '.[test]'
 	touch $(INSTALLED)
 
 clean:
