@@ -179,7 +179,7 @@ def test_a_parameter_given_twice_is_stepped_twice(name, options):
     )  # fmt: skip
     right = trained(getattr(ft, name), **options)
     assert left[1].state[left[0][0]]["step"] == 8
-    # torch's own NAdam by foreach is a unit in the last place from its loop, which is compared here.
+    # By foreach torch's own NAdam is a unit in the last place from its loop, compared with here.
     same = options.get("engine") in ("auto", "single", *(["foreach"] if name == "Adam" else []))
     (assert_same if same else assert_near)(left, right)
 
