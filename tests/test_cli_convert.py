@@ -29,7 +29,7 @@ import functional_adam as fa
 import functional_adam_torch as ft
 from functional_adam.cli._convert.atomic import replacing
 from functional_adam.cli.app import app
-from functional_adam_torch._tensors import to_tensor
+from functional_adam_torch.moving._tensors import to_tensor
 
 ATOMIC = Path(__file__).parent.parent / "functional_adam" / "cli" / "_convert" / "atomic.py"
 # orbax keeps no array without elements.

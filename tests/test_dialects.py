@@ -24,7 +24,7 @@ import functional_adam as fa
 from functional_adam._knobs import WORDS
 from functional_adam.cli.app import app
 from functional_adam.dialects import KNOBS
-from functional_adam_torch import _foreach, _single
+from functional_adam_torch.primitives import _foreach, _single
 
 change = dataclasses.replace
 

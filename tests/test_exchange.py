@@ -12,7 +12,8 @@ import pytest
 import torch
 from jax import lax
 
-from functional_adam_torch import OptaxOptimizer, _exchange
+from functional_adam_torch import OptaxOptimizer
+from functional_adam_torch.any_optax import _exchange
 
 
 def _dense(shape, dtype=torch.float32):

@@ -25,7 +25,8 @@ from functional_adam.tune.code._optax import write_optax
 from functional_adam.tune.code._settings import settings
 from functional_adam.tune.code._torch import write_torch
 from functional_adam.tune.space import adamw_space
-from functional_adam_torch import _lanes, _made
+from functional_adam_torch import _made
+from functional_adam_torch.population import _lanes
 
 MADE = {name: row for name, row in fa.ALGORITHMS.items() if row.torch_twin is None}
 every = pytest.mark.parametrize("row", MADE.values(), ids=MADE)

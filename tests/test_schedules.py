@@ -26,7 +26,7 @@ from functional_adam.cli._schedules.cases import CASES, OWN_RANGE, Case
 from functional_adam.cli._schedules.exact import PI, cos
 from functional_adam.cli._schedules.in_torch import make_torch, optimizer
 from functional_adam.cli._schedules.settings import STEPS
-from functional_adam_torch._schedules import from_torch, momentum_from_torch
+from functional_adam_torch.schedulers._schedules import from_torch, momentum_from_torch
 
 # Every tolerance of this file. Measured: 6e-16 (2e-14 for products of Python functions) and 7 ulp.
 EXACT_64 = 1e-13  # float64 against the formula, relative

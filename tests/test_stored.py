@@ -19,7 +19,8 @@ from functional_adam import _halves, _int8
 from functional_adam._bits import hashed, leaf_id, random_bits
 from functional_adam._codecs import as_bfloat16, codecs
 from functional_adam.cli._parity import forgetting
-from functional_adam_torch import _storage, _stored, _words
+from functional_adam_torch.few_bits import _storage, _stored
+from functional_adam_torch.primitives import _words
 
 SHAPES = ((32, 256), (7,), (8192,))
 HALVES = {"bfloat16": jnp.bfloat16, "float16": jnp.float16}

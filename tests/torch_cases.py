@@ -7,7 +7,7 @@ import os
 import torch
 
 import functional_adam_torch as ft
-from functional_adam_torch import _engines
+from functional_adam_torch.engines import _engines
 
 DEVICE = torch.device(os.environ.get("FUNCTIONAL_ADAM_DEVICE", "cpu"))
 # Difference after 50 steps over the largest element, in units of the dtype's eps, for parameters

@@ -2,18 +2,18 @@
 
 from . import _available as _available
 from ._health import health as health
-from ._layouts import jax_layout as jax_layout
-from ._schedules import from_torch as from_torch
-from ._schedules import momentum_from_torch as momentum_from_torch
-from ._to_jax import InJax as InJax
-from ._to_jax import to_jax as to_jax
-from ._to_torch import to_torch as to_torch
+from .moving._layouts import jax_layout as jax_layout
+from .moving._to_jax import InJax as InJax
+from .moving._to_jax import to_jax as to_jax
+from .moving._to_torch import to_torch as to_torch
 from .optax_optimizer import OptaxOptimizer as OptaxOptimizer
 from .optimizers import Adam as Adam
 from .optimizers import Adamax as Adamax
 from .optimizers import AdamW as AdamW
 from .optimizers import NAdam as NAdam
 from .optimizers import RAdam as RAdam
+from .schedulers._schedules import from_torch as from_torch
+from .schedulers._schedules import momentum_from_torch as momentum_from_torch
 
 
 def __getattr__(name: str) -> type:

@@ -16,9 +16,9 @@ from functional_adam.diagnostics._figures import Columns, Scalars, Sums, added, 
 from functional_adam.diagnostics._find import refuse_unknown
 from functional_adam.diagnostics._health import WIDTH, check_every
 
-from . import _storage
 from ._health_columns import Sample, sample, stepped
-from ._parameters import Names, groups_of, named
+from .few_bits import _storage
+from .moving._parameters import Names, groups_of, named
 
 _OPS = SimpleNamespace(
     abs=torch.abs,

@@ -17,11 +17,12 @@ from functional_adam.bounds import on_host as limit_on_host
 from functional_adam.diagnostics._figures import Columns, Scalars
 from functional_adam.diagnostics._sample import strides, take
 
-from . import _coefficients, _functional, _step, _words
-from ._formula import Batch
-from ._storage import LOW, Storage, form_of
-from ._stored_group import _number, check_entry
-from ._stored_state import decoded_code
+from .engines import _coefficients, _step
+from .engines._formula import Batch
+from .few_bits._storage import LOW, Storage, form_of
+from .few_bits._stored_group import _number, check_entry
+from .few_bits._stored_state import decoded_code
+from .primitives import _functional, _words
 
 
 class Sample(NamedTuple):

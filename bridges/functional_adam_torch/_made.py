@@ -17,7 +17,7 @@ from torch.optim.optimizer import _get_scalar_dtype
 from functional_adam import ALGORITHMS, Algorithm
 from functional_adam._check import number
 
-from . import _storage
+from .few_bits import _storage
 from .optimizers import _RuleStep
 
 _KEYWORDS: dict[str, Any] = dict(

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import torch
 
-from . import _exchange, _optax_state
-from ._optax_group import Group
-from ._optax_step import as_tree
-from ._recipe import Recipe
-from ._special import Special
+from .any_optax import _exchange, _optax_state
+from .any_optax._optax_group import Group
+from .any_optax._optax_step import as_tree
+from .any_optax._recipe import Recipe
+from .any_optax._special import Special
 
 _GROUP = "group {}"
 

@@ -47,7 +47,8 @@ from torch.optim.optimizer import _use_grad_for_differentiable
 
 from functional_adam import ALGORITHMS, Algorithm
 
-from . import _collect, _engines, _fused, _step, _storage, _stored_group, _stored_state
+from .engines import _collect, _engines, _fused, _step
+from .few_bits import _storage, _stored_group, _stored_state
 
 Betas = tuple[float | Tensor, float | Tensor]
 

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from functional_adam.tune import Execution, Outcome, Trial
 from functional_adam.tune.schedule import batch_fits, counts, group_of, names
 
-from . import _lanes, _population
+from .population import _lanes, _population
 
 _WIDTHS = (1, 8, 32, 128)
 _GAIN = 0.9

@@ -139,7 +139,7 @@ def _choices(
 def _convert(
     source: Path, target: Path, formats: tuple[str, str], choices: Choices, force: bool
 ) -> None:
-    from functional_adam_torch.record import renamed
+    from functional_adam_torch.moving.record import renamed
 
     from ._convert import orbax_directory, safetensors_file, torch_file
     from ._convert.atomic import replacing
@@ -189,7 +189,7 @@ def _laid_out(record: Any, choices: Choices, *, in_torch: bool) -> Any:
     """Permute what comes from torch; of another source, note how it stands to torch."""
     import dataclasses
 
-    from functional_adam_torch.record import permuted
+    from functional_adam_torch.moving.record import permuted
 
     from ._convert.choices import permutations
 

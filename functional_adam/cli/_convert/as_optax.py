@@ -11,8 +11,8 @@ import optax
 
 from functional_adam import ALGORITHMS
 from functional_adam.convert import moments, names
-from functional_adam_torch import _in_jax
-from functional_adam_torch.record import Group, Record
+from functional_adam_torch.moving import _in_jax
+from functional_adam_torch.moving.record import Group, Record
 
 
 def transformation(group: Group) -> Any:

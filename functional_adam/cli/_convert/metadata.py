@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from functional_adam_torch.record import Group, Record
+from functional_adam_torch.moving.record import Group, Record
 
 VERSION = 1
 

@@ -23,9 +23,9 @@ from functional_adam import ALGORITHMS
 from functional_adam.convert import moments as adam_moments
 from functional_adam.convert import names as tree_names
 from functional_adam.convert._masters import is_master, opened
-from functional_adam_torch import _in_jax
-from functional_adam_torch.record import Group, Leaf, Record
-from functional_adam_torch.state_entries import from_moments, other_algorithm
+from functional_adam_torch.moving import _in_jax
+from functional_adam_torch.moving.record import Group, Leaf, Record
+from functional_adam_torch.moving.state_entries import from_moments, other_algorithm
 
 from .._output import UsageError
 from . import as_optax, metadata

@@ -23,8 +23,8 @@ import torch
 from functional_adam import ALGORITHMS
 from functional_adam._int8 import Int8
 from functional_adam.convert import names as tree_names
-from functional_adam_torch._tensors import to_array, to_tensor
-from functional_adam_torch.record import Leaf, Record, initial
+from functional_adam_torch.moving._tensors import to_array, to_tensor
+from functional_adam_torch.moving.record import Leaf, Record, initial
 
 from . import metadata
 

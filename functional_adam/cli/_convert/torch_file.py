@@ -15,10 +15,10 @@ import torch
 from functional_adam import ALGORITHMS
 from functional_adam.convert import names as tree_names
 from functional_adam.convert.moments import misshapen
-from functional_adam_torch._parameters import options_of
-from functional_adam_torch._tensors import to_array, to_tensor
-from functional_adam_torch.record import Group, Record, algorithm_of, in_torch_layout
-from functional_adam_torch.state_entries import read_entry, write_entry
+from functional_adam_torch.moving._parameters import options_of
+from functional_adam_torch.moving._tensors import to_array, to_tensor
+from functional_adam_torch.moving.record import Group, Record, algorithm_of, in_torch_layout
+from functional_adam_torch.moving.state_entries import read_entry, write_entry
 
 from .choices import Choices, at_key
 

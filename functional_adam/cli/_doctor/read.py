@@ -51,7 +51,7 @@ def read(path: Path, form: str) -> Patient:
 
 def _torch(path: Path) -> Patient:
     from functional_adam._int8 import Int8
-    from functional_adam_torch._tensors import to_array
+    from functional_adam_torch.moving._tensors import to_array
 
     from .._convert import torch_file as file
 

@@ -110,7 +110,7 @@ def family_of(optimizer: Optimizer) -> str:
     """
     from torch import optim
 
-    from ._made import Made
+    from .._made import Made
 
     if isinstance(optimizer, Made):
         return optimizer.row.torch_class

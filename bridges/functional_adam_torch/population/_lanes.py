@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from functional_adam import ALGORITHMS
 from functional_adam._leaf import shrink_of
 
-from . import _rows
-from ._formula import Formula
+from ..engines._formula import Formula
+from ..primitives import _rows
 
 
 class Rows(NamedTuple):

@@ -17,11 +17,11 @@ from functional_adam.convert import names as tree_names
 from functional_adam.convert._masters import opened
 from functional_adam.convert.moments import Moments, adam_states, misshapen, read
 
+from ..few_bits._storage import form_of, storage_of
+from ..few_bits._stored_state import adopted
 from ._layouts import Layout, inverse, permutations, permute
 from ._parameters import Names, Paths, dotted_paths, group_of, groups_of, is_frozen, named
 from ._recode import as_float32
-from ._storage import form_of, storage_of
-from ._stored_state import adopted
 from ._tensors import dtype_name, to_tensor
 from .record import Group, Leaf
 from .state_entries import as_torch_scalars, from_moments, other_algorithm, write_entry

@@ -18,8 +18,8 @@ from functional_adam._int8 import completed, decoded, encoded
 from functional_adam._leaf import is_signed
 from functional_adam._ops import Keeping
 
-from . import _words
-from ._formula import Formula
+from ..engines._formula import Formula
+from ..primitives import _words
 from ._storage import Form
 
 CHUNK = 65536

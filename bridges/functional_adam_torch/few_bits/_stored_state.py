@@ -14,7 +14,8 @@ from functional_adam._bits import hashed, of_moment
 from functional_adam._halves import join, split
 from functional_adam._leaf import is_signed
 
-from . import _storage, _words
+from ..primitives import _words
+from . import _storage
 from ._storage import LOW, OPTIONS, Form, Storage, fits, form_of, keys_of, number, storage_of, zeros
 from ._stored import decode, encode, indices, random_keys
 from ._stored_group import entry_of

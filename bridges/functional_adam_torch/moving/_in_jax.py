@@ -17,8 +17,8 @@ from functional_adam.convert import names as tree_names
 from functional_adam.convert._masters import closed, opened
 from functional_adam.convert.moments import Moments, fill
 
+from ..few_bits._storage import Storage, storage_of
 from . import _recode
-from ._storage import Storage, storage_of
 from .record import Leaf, Record, initial
 
 FROZEN = "frozen"

@@ -13,9 +13,11 @@ from functional_adam import Algorithm
 from functional_adam._leaf import shrink_of
 from functional_adam.bounds import on_host as limit_on_host
 
-from . import _coefficients, _fused, _single, _step, _stored, _stored_kernel
-from ._engines import Engines
-from ._formula import Batch, turns
+from ..engines import _coefficients, _fused, _step
+from ..engines._engines import Engines
+from ..engines._formula import Batch, turns
+from ..primitives import _single
+from . import _stored, _stored_kernel
 from ._storage import Form, Storage, fits, form_of, keys_of, numbers, zeros
 from ._stored import Scalars
 

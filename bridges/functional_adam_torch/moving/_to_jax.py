@@ -9,10 +9,10 @@ from torch.optim import Optimizer, lr_scheduler
 
 from functional_adam import ALGORITHMS
 
+from ..schedulers._schedules import from_torch, momentum_from_torch
 from . import _in_jax
 from ._layouts import Layout, permutations
 from ._parameters import Names, Paths, dotted_paths, group_of, groups_of, is_frozen, named
-from ._schedules import from_torch, momentum_from_torch
 from ._tensors import to_array
 from .record import Record, permuted, renamed
 from .state_entries import read_entry

@@ -13,9 +13,9 @@ from functional_adam import ALGORITHMS, Algorithm
 from functional_adam._int8 import Int8
 from functional_adam.convert.moments import Moments
 
+from ..few_bits._storage import LOW
 from ._layouts import permute
 from ._recode import permute_moment
-from ._storage import LOW
 from ._tensors import to_array, to_tensor
 from .record import LARGEST_FLOAT32_STEP, Array, Group, Leaf, initial, step_scalar
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _foreach, _functional, _single
+from ..primitives import _foreach, _functional, _single
 from ._formula import Batch
 
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from . import _compile, _jax, _loops, _single
+from ..primitives import _single
+from . import _compile, _jax, _loops
 from ._arena import Arena, Terms
 from ._buffers import Run
 from ._coefficients import on_host

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import _compile, _functional, _stored
-from ._formula import Formula
+from ..engines import _compile
+from ..engines._formula import Formula
+from ..primitives import _functional
+from . import _stored
 from ._storage import Form, keys_of, zeros
 from ._stored import Scalars
 

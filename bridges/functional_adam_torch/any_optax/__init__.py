@@ -1,0 +1,1 @@
+"""What `OptaxOptimizer` is made of: any optax transformation on torch's parameters."""

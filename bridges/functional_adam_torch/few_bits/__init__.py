@@ -1,0 +1,1 @@
+"""Moments and weights in few bits: how they are stored, stepped, saved and loaded."""

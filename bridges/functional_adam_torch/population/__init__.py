@@ -1,0 +1,1 @@
+"""Many trainings of a torch module as one."""

@@ -1,0 +1,1 @@
+"""torch's learning-rate schedulers as pure functions of the count."""
