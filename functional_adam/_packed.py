@@ -153,21 +153,21 @@ class Layout:
 class Packed:
     """Few buffers in place of many leaves: a pytree like any other, made by `pack`."""
 
-    def __init__(self, buffers: Sequence[Any], layout: Layout):
-        self.buffers = tuple(buffers)
-        self.layout = layout
+    def __init__(self, buffers: Sequence[Any], layout: Layout) -> None:
+        self.buffers: tuple[Any, ...] = tuple(buffers)
+        self.layout: Layout = layout
 
-    def tree_flatten_with_keys(self):
+    def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], Layout]:
         """Buffers with their positions as keys, and the layout."""
         keys = map(jax.tree_util.SequenceKey, range(len(self.buffers)))
         return tuple(zip(keys, self.buffers, strict=True)), self.layout
 
-    def tree_flatten(self):
+    def tree_flatten(self) -> tuple[tuple[Any, ...], Layout]:
         """Buffers and the layout."""
         return self.buffers, self.layout
 
     @classmethod
-    def tree_unflatten(cls, layout, buffers):
+    def tree_unflatten(cls, layout: Layout, buffers: Sequence[Any]) -> Packed:
         """What `tree_flatten` took apart."""
         return cls(buffers, layout)
 

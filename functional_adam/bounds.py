@@ -165,7 +165,7 @@ def _look_ahead_bound(one_minus_b1, b2, one_minus_b2, t, b, a):
     return numpy_of(t).sqrt((a * (a + 2 * w) + w**2 * series) / one_minus_b2)
 
 
-def geometric(q, t):
+def geometric(q: Any, t: Any) -> Any:
     """``1 + q + ... + q**(t - 1)`` in float32, for q >= 0; its digits do not cancel near q = 1."""
     xp, rate = numpy_of(t), _log(q)
     near = abs(rate * t) < 1e-4
@@ -173,7 +173,7 @@ def geometric(q, t):
     return xp.where(near, t * (1 + rate * (t - 1) / 2), xp.expm1(safe * t) / xp.expm1(safe))
 
 
-def numpy_of(t):
+def numpy_of(t: Any) -> Any:
     """NumPy on the host, where the step is a Python float, else JAX's."""
     return np if isinstance(t, float) else jnp
 

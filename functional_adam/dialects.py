@@ -83,7 +83,7 @@ class Dialect:
     weight_decay: float | None = 1e-2
     momentum_decay: float = 4e-3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for knob, allowed in KNOBS.items():
             value = getattr(self, knob)
             if allowed and value not in allowed:

@@ -33,7 +33,7 @@ class Packing:
         layout: where every leaf lies.
     """
 
-    def __init__(self, layout: Layout):
+    def __init__(self, layout: Layout) -> None:
         self.layout = layout
 
     def __call__(self, tree: Any) -> Any:

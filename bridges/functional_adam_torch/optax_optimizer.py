@@ -92,7 +92,7 @@ class OptaxOptimizer(torch.optim.Optimizer):
         *,
         traced: Sequence[str] = ("lr",),
         **hyperparameters: Any,
-    ):
+    ) -> None:
         self._recipe = Recipe(factory_or_tx, hyperparameters)
         super().__init__(params, {**self._recipe.defaults, "traced": list(traced)})
 

@@ -242,8 +242,9 @@ class Adam(_RuleStep, TorchAdam):
         tensor([0.5000, 0.5000])
     """
 
-    coupled, decoupled = "adam", "adamw"
-    fields = ("mu", "nu", "nu_max")
+    coupled: str = "adam"
+    decoupled: str | None = "adamw"
+    fields: tuple[str, ...] = ("mu", "nu", "nu_max")
     decays_complex = True
     fuses = True
     foreach_rate = "refused"
@@ -338,8 +339,9 @@ class NAdam(_RuleStep, TorchNAdam):
         tensor([0.7500, 0.7500])
     """
 
-    coupled, decoupled = "nadam", "nadamw"
-    fields = ("mu", "nu", "mu_product")
+    coupled: str = "nadam"
+    decoupled: str | None = "nadamw"
+    fields: tuple[str, ...] = ("mu", "nu", "mu_product")
 
     def __init__(
         self,
@@ -383,7 +385,8 @@ class RAdam(_RuleStep, TorchRAdam):
         tensor([0.5000, 0.5000])
     """
 
-    coupled, decoupled = "radam", "radamw"
+    coupled: str = "radam"
+    decoupled: str | None = "radamw"
     foreach_rate = "tensor"
 
     def __init__(
@@ -427,7 +430,7 @@ class Adamax(_RuleStep, TorchAdamax):
         tensor([0.5000, 0.5000])
     """
 
-    coupled = "adamax"
+    coupled: str = "adamax"
     decays_complex = True
 
     def __init__(

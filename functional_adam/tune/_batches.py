@@ -22,10 +22,10 @@ def order(seed: int, epoch: int, n: int) -> np.ndarray:
 class Batches:
     """Indices of batches by seed and step; recent shuffles are kept. Safe to share by threads."""
 
-    def __init__(self, n: int, batch_size: int):
-        self.n = n
-        self.size = batch_size
-        self.per_epoch = n // batch_size
+    def __init__(self, n: int, batch_size: int) -> None:
+        self.n: int = n
+        self.size: int = batch_size
+        self.per_epoch: int = n // batch_size
         self._orders: collections.OrderedDict[tuple[int, int], np.ndarray] = (
             collections.OrderedDict()
         )

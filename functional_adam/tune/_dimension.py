@@ -52,7 +52,7 @@ class Dimension:
     per: str | None = None
     bounds: tuple[float, float] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.isidentifier():
             raise ValueError(f"name of a Dimension must be an identifier, got {self.name!r}")
         if self.scale not in SCALES:

@@ -23,7 +23,7 @@ class Execution:
     devices: int = 1
     workers: int = 1
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, value in dataclasses.asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} of an Execution must be an integer >= 1, got {value!r}")

@@ -33,7 +33,7 @@ class Data(NamedTuple):
 class Runner:
     """The functions of one lane for a task and a group of configurations."""
 
-    def __init__(self, task: Any, group: Group):
+    def __init__(self, task: Any, group: Group) -> None:
         self.group = group
         self.init_params = task.init
         self.loss = loss_of(task)

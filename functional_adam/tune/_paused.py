@@ -35,7 +35,7 @@ class Paused:
     a study whose rungs grow; `drop` what cannot go on.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._saved: dict[Any, Saved] = {}
 
     def __len__(self) -> int:

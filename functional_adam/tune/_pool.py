@@ -116,7 +116,7 @@ class Hooks:
 class Pool:
     """Trains what it is given, `program.width` at a time."""
 
-    def __init__(self, program: Program, hooks: Hooks):
+    def __init__(self, program: Program, hooks: Hooks) -> None:
         self.program, self.hooks = program, hooks
         self.slots: list[Run | None] = [None] * program.width
         self.lanes: Any = None

@@ -35,7 +35,7 @@ class Program:
         bytes_per_lane: memory of arguments, results and temporaries, on the device.
     """
 
-    def __init__(self, task: Any, group: Group, lanes: int, devices: int):
+    def __init__(self, task: Any, group: Group, lanes: int, devices: int) -> None:
         self.group = group
         self.width = lanes * devices
         self.length = min(task.segment, WINDOW)

@@ -138,7 +138,7 @@ class _Lock:
     Optuna's own locks outlive their holder for 30 s, and it cannot read a journal with half a line.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self._path = Path(path)
         self._held: Any = None
 

@@ -49,7 +49,7 @@ class Plan:
     seed: int
     half: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (isinstance(self.runs, int | float) and LEAST <= self.runs < math.inf):
             raise ValueError(
                 f"budget must be a number of full trainings >= {LEAST}, got {self.runs!r}"

@@ -39,10 +39,10 @@ class Log:
         unreadable: lines that were cut off, or are no whole record.
     """
 
-    def __init__(self, folder: Path | None):
-        self.path = None if folder is None else folder / NAME
+    def __init__(self, folder: Path | None) -> None:
+        self.path: Path | None = None if folder is None else folder / NAME
         self.records: list[dict[str, Any]] = []
-        self.unreadable = 0
+        self.unreadable: int = 0
         self._read_to = 0
         if self.path is not None:
             if not self.path.exists():  # a log may be read where nothing may be written

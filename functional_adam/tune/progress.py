@@ -42,11 +42,15 @@ OnProgress = Callable[[Progress], None]
 class Meter:
     """Counts, and tells."""
 
-    def __init__(self, trials: int, total: int, tell: OnProgress | None):
-        self.trials, self.total, self.tell = trials, total, tell
-        self.finished = self.steps = self.lanes = 0
+    def __init__(self, trials: int, total: int, tell: OnProgress | None) -> None:
+        self.trials: int = trials
+        self.total: int = total
+        self.tell: OnProgress | None = tell
+        self.finished: int = 0
+        self.steps: int = 0
+        self.lanes: int = 0
         self.best: float | None = None
-        self.began = time.perf_counter()
+        self.began: float = time.perf_counter()
 
     def tick(self, steps: int, lanes: int) -> None:
         """After a call of a program."""

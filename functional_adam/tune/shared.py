@@ -51,7 +51,7 @@ class SharedWork(Work):
         workers: int = 1,
         lease: float = LEASE,
         same_start: bool = True,
-    ):
+    ) -> None:
         super().__init__(engine, log, same_start=same_start)
         self._reached = functools.partial(reached, storage)
         self._storage, self._study = open_study(storage, name)

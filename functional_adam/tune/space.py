@@ -38,7 +38,7 @@ class Space:
     dimensions: tuple[Dimension, ...]
     fixed: Config = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         names = [d.name for d in self.dimensions] + list(self.fixed)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

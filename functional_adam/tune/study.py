@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import head as head_
+from .budget import Plan
 from .choice import Contender, chosen, contenders
 from .jobs import outcome_of
 from .log import NAME, Log
@@ -75,14 +76,15 @@ class Study:
         baseline: untuned Adam.
     """
 
-    def __init__(self, log: Log):
+    def __init__(self, log: Log) -> None:
         found = head_.last_head(log.records)
         if found is None:
             raise ValueError(f"{log.path or 'the log'} holds no study")
-        self.log, self.head = log, found
+        self.log: Log = log
+        self.head: dict[str, Any] = found
         self.space: Space = head_.space_in(found)
-        self.plan = head_.plan_of(found)
-        self.baseline = untuned(self.space)
+        self.plan: Plan = head_.plan_of(found)
+        self.baseline: Config = untuned(self.space)
 
     @classmethod
     def load(cls, folder: str | Path) -> Study:

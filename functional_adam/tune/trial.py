@@ -30,7 +30,7 @@ class Trial:
     steps: int
     of: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 1 <= self.steps <= self.of:
             raise ValueError(
                 f"a Trial must have 1 <= steps <= of, got steps={self.steps}, of={self.of}"
@@ -81,7 +81,7 @@ class StopRule:
     rungs: tuple[int, ...]
     keep: float = 1 / 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if list(self.rungs) != sorted(set(self.rungs)) or not self.rungs or self.rungs[0] < 1:
             raise ValueError(f"rungs must be ascending steps >= 1, got {self.rungs}")
         if not 0 < self.keep < 1:

@@ -32,8 +32,9 @@ class Work:
         same_start: whether configurations of one seed must begin with the same loss.
     """
 
-    def __init__(self, engine: Engine, log: Log, *, same_start: bool = True):
-        self.engine, self.log = engine, log
+    def __init__(self, engine: Engine, log: Log, *, same_start: bool = True) -> None:
+        self.engine: Engine = engine
+        self.log: Log = log
         self.known: dict[str, Record] = {}
         self._starts: dict[int, float] = {}
         self._same_start = same_start

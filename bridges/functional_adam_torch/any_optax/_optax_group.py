@@ -38,7 +38,9 @@ class Group(dict):
         constants: entry -> number that is part of the compiled step.
     """
 
-    def __init__(self, entries: Mapping[str, Any], recipe: Recipe, special: Special, index: int):
+    def __init__(
+        self, entries: Mapping[str, Any], recipe: Recipe, special: Special, index: int
+    ) -> None:
         super().__init__(entries)
         self.recipe = recipe
         self.special = special

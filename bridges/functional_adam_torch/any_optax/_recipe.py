@@ -33,7 +33,7 @@ class Recipe:
         special: argument -> default of any other kind: schedules, masks, dtypes.
     """
 
-    def __init__(self, factory_or_tx: Any, hyperparameters: Mapping[str, Any]):
+    def __init__(self, factory_or_tx: Any, hyperparameters: Mapping[str, Any]) -> None:
         self.ready = _is_transformation(factory_or_tx)
         self._make = factory_or_tx
         if self.ready and hyperparameters:

@@ -43,7 +43,7 @@ _number = itertools.count()
 class Kernel:
     """A formula compiled for one dtype and device."""
 
-    def __init__(self, formula: Formula, k: Any, dtype: torch.dtype, device: torch.device):
+    def __init__(self, formula: Formula, k: Any, dtype: torch.dtype, device: torch.device) -> None:
         program = _program(formula, type(k), tuple(kind_of(x) for x in k), dtype)
         columns = 2 + len(formula.algorithm.rule.moments)
         shown = [torch.zeros(SHOWN, dtype=dtype, device=device) for _ in range(columns)]
@@ -120,7 +120,7 @@ def flat_columns(batch: Batch, i: int) -> list[Tensor] | None:
 class Kinds:
     """A row of scalars, hashed by what the program of a kernel depends on, not by its values."""
 
-    def __init__(self, k: Any):
+    def __init__(self, k: Any) -> None:
         self.k = k
         self._key = (type(k), tuple(kind_of(x) for x in k))
 

@@ -20,7 +20,7 @@ from ._stored import Scalars
 class Kernel:
     """A formula compiled for one form and device."""
 
-    def __init__(self, formula: Formula, form: Form, k: Any, device: torch.device):
+    def __init__(self, formula: Formula, form: Form, k: Any, device: torch.device) -> None:
         program = _program(formula, form, type(k), tuple(_compile.kind_of(x) for x in k))
         # Any size would do, but the same one finds the cache on disk.
         p = torch.zeros(_compile.SHOWN // 128 * 128, dtype=form.dtype, device=device)

@@ -39,7 +39,7 @@ class Layout:
         dtype: of the row: float32, or float64 for such a module.
     """
 
-    def __init__(self, module: nn.Module):
+    def __init__(self, module: nn.Module) -> None:
         self.skeleton = module
         parameters = dict(module.named_parameters())
         self.trained = [name for name, p in parameters.items() if p.requires_grad]
@@ -112,7 +112,7 @@ def hyper(
 class Stepper:
     """A rule's step on all rows."""
 
-    def __init__(self, algorithm: str, selects: bool):
+    def __init__(self, algorithm: str, selects: bool) -> None:
         row = ALGORITHMS[algorithm]
         self.rule = row.rule
         self._formula = Formula(row, row.decay, False)

@@ -34,7 +34,7 @@ class Program:
             computed together, for what they draw is the same.
     """
 
-    def __init__(self, task: Any, group: Any, lanes: int, vmapped: bool, draws: bool):
+    def __init__(self, task: Any, group: Any, lanes: int, vmapped: bool, draws: bool) -> None:
         self.task, self.group, self.width = task, group, lanes
         self.vmapped, self.draws, self._drawn = vmapped and lanes > 1, draws, 0
         self.task_name, self.own, self.evaluations = task.name, task.own, task.evaluations

@@ -34,7 +34,7 @@ class InJax:
         dtype: Any = jnp.float32,
         packed: bool = False,
         joined: bool = False,
-    ):
+    ) -> None:
         tx, key = make(), jax.random.key(0)
         params: Any = [jnp.ones(shape, dtype) for shape in shapes]
         gradients: Any = [

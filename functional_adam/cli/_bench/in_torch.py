@@ -14,7 +14,9 @@ class InTorch:
     compile_seconds = float("nan")
     temporary = float("nan")
 
-    def __init__(self, make: Callable[[list[Any]], Any], shapes: Shapes, *, compiled: bool = False):
+    def __init__(
+        self, make: Callable[[list[Any]], Any], shapes: Shapes, *, compiled: bool = False
+    ) -> None:
         import torch
 
         self._torch = torch

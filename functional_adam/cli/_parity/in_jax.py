@@ -69,7 +69,9 @@ def peer_in_optax(peer: Peer) -> InJax:
 class InJax:
     """One leaf of each dtype under one transformation."""
 
-    def __init__(self, algorithm: Algorithm, tx: Any, names: Mapping[str, str] | None = None):
+    def __init__(
+        self, algorithm: Algorithm, tx: Any, names: Mapping[str, str] | None = None
+    ) -> None:
         self._algorithm, self._names = algorithm, names or {}
 
         def step(gradients, state, params):

@@ -18,7 +18,7 @@ _SCALARS = {"mu_product": "_u_product"}
 class InKeras:
     """One variable for each leaf in one optimizer of `keras.optimizers`."""
 
-    def __init__(self, peer: Peer):
+    def __init__(self, peer: Peer) -> None:
         os.environ.setdefault("KERAS_BACKEND", "jax")
         import keras
 

@@ -15,7 +15,7 @@ from .rows import Variant, hyperparameters
 class InNumpy:
     """One leaf of each dtype, all in float64."""
 
-    def __init__(self, algorithm: str, variant: Variant):
+    def __init__(self, algorithm: str, variant: Variant) -> None:
         self._function = getattr(reference, algorithm + ("_nesterov" if variant.nesterov else ""))
         h = hyperparameters(ALGORITHMS[algorithm], variant)
         lr = h.pop("learning_rate")

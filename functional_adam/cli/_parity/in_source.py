@@ -16,7 +16,7 @@ from .peers import RATE, Peer
 class InSource:
     """One leaf of each dtype, all in float64."""
 
-    def __init__(self, peer: Peer):
+    def __init__(self, peer: Peer) -> None:
         name = peer.framework.removesuffix("-source")
         module = importlib.import_module(f".._frameworks.{name}", __package__)
         function = getattr(module, peer.theirs)

@@ -18,7 +18,7 @@ _MODES = {"single": {"foreach": False}, "foreach": {"foreach": True}, "fused": {
 class InTorch:
     """One parameter of each dtype in one optimizer of `module` (`torch.optim` or the bridge)."""
 
-    def __init__(self, module: Any, algorithm: str, variant: Variant, mode: str):
+    def __init__(self, module: Any, algorithm: str, variant: Variant, mode: str) -> None:
         self._algorithm = ALGORITHMS[algorithm]
         h = hyperparameters(self._algorithm, variant)
         self._class = getattr(module, self._algorithm.torch_class)

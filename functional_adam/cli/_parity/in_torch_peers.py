@@ -68,7 +68,7 @@ LIBRARIES = {
 class InTorchPeer:
     """One parameter for each leaf in one optimizer; what it would compile runs op by op."""
 
-    def __init__(self, peer: Peer):
+    def __init__(self, peer: Peer) -> None:
         self._library = LIBRARIES[peer.framework]
         self._class = getattr(importlib.import_module(self._library.module), peer.theirs)
         self._options = dict(peer.options)

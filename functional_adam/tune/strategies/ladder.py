@@ -34,7 +34,7 @@ def order(space: Space) -> list[str]:
     return known + [name for name in space.names if name not in ORDER]
 
 
-def rung(search: Search, name: str, points: int):
+def rung(search: Search, name: str, points: int) -> Rounds:
     """Vary one hyperparameter of the best configuration so far over its range."""
     base = position(search.space, search.best()[0])
     column = search.space.names.index(name)

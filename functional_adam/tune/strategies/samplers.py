@@ -99,5 +99,5 @@ def _gp(seed: int) -> Any:
         return optuna.samplers.GPSampler(seed=seed)
 
 
-tpe = optuna_sampler(_tpe)
-gp = optuna_sampler(_gp)  # needs torch; seconds a proposal
+tpe: Strategy = optuna_sampler(_tpe)
+gp: Strategy = optuna_sampler(_gp)  # needs torch; seconds a proposal
