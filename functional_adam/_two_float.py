@@ -193,17 +193,17 @@ def _in_one_loop(function: Callable[..., TwoFloat]) -> Callable[..., TwoFloat]:
 
     @functools.wraps(function)
     def lifted(*pairs):
-        if any(pair.hi.ndim for pair in pairs):
+        if any(jnp.ndim(pair.hi) for pair in pairs):
             return function(*pairs)
-        vectors = jax.tree.map(lambda x: lax.expand_dims(x, (0,)), pairs)
+        vectors = jax.tree.map(lambda x: jnp.expand_dims(x, 0), pairs)
         return jax.tree.map(lambda x: lax.squeeze(x, (0,)), function(*vectors))
 
     return lifted
 
 
 def apart(pair: TwoFloat) -> TwoFloat:
-    """The same pair, divided by one: what XLA copies into every kernel that reads it is cheap
-    operations, however long their chain; a division it computes once.
+    """The same pair, divided by one. XLA copies cheap operations into every kernel that reads them,
+    however long their chain is; a division it computes once.
     """
     return jax.tree.map(lambda x: x / lax.select(x != x, x, lax.full_like(x, 1)), pair)
 

@@ -145,6 +145,13 @@ def test_two_float_is_data():
     np.testing.assert_allclose(wide, [0.999, 0.9], rtol=2**-47)
 
 
+def test_pairs_of_python_numbers_and_of_any_shape():
+    twice = fa.TwoFloat(0.75, 0.0) * 2
+    assert (float(twice.hi), float(twice.lo), twice.hi.shape) == (1.5, 0.0, ())
+    halves = fa.TwoFloat(0.5, 0.0) * fa.two_float([1.0, 0.999])
+    np.testing.assert_array_equal(halves.hi, [0.5, np.float32(0.999) / 2])
+
+
 def _direction(b1, b2):
     """Adam's third direction, in double."""
     m = v = 0.0
