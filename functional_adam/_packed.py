@@ -155,7 +155,7 @@ class Packed:
 
     def __init__(self, buffers: Sequence[Any], layout: Layout) -> None:
         self.buffers: tuple[Any, ...] = tuple(buffers)
-        self.layout: Layout = layout
+        self.layout = layout
 
     def tree_flatten_with_keys(self) -> tuple[tuple[Any, ...], Layout]:
         """Buffers with their positions as keys, and the layout."""

@@ -202,8 +202,8 @@ def _in_one_loop(function: Callable[..., TwoFloat]) -> Callable[..., TwoFloat]:
 
 
 def apart(pair: TwoFloat) -> TwoFloat:
-    """The same pair, divided by one. XLA copies cheap operations into every kernel that reads them,
-    however long their chain is; a division it computes once.
+    """The same pair, divided by a one that no simplifier sees, as in `_ops`: XLA copies cheap
+    operations into every kernel that reads them, however long their chain is, but no division.
     """
     return jax.tree.map(lambda x: x / lax.select(x != x, x, lax.full_like(x, 1)), pair)
 

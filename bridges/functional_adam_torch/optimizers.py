@@ -143,7 +143,10 @@ class _RuleStep(torch.optim.Optimizer):
         storage = _storage.storage_of(group)
         if storage is not None:
             _storage.check_group(group, engine)
-            return _stored_group.step(self, group, storage, algorithm, before, self._engines())
+            engines = self._engines()
+            for members in _stored_group.members_in_turn(self, group):
+                _stored_group.step(self, group, members, storage, algorithm, before, engines)
+            return None
         fused = self.fuses and engine == "auto" and group["fused"]
         on_tensors = torch.compiler.is_compiling() or group["differentiable"] or group["capturable"]
         columns = None

@@ -23,8 +23,8 @@ class Batches:
     """Indices of batches by seed and step; recent shuffles are kept. Safe to share by threads."""
 
     def __init__(self, n: int, batch_size: int) -> None:
-        self.n: int = n
-        self.size: int = batch_size
+        self.n = n
+        self.size = batch_size
         self.per_epoch: int = n // batch_size
         self._orders: collections.OrderedDict[tuple[int, int], np.ndarray] = (
             collections.OrderedDict()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from .trial import Outcome, Trial
 
 Kind = Literal["training", "held_out"]
+Record = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Job:
         """The same for the same work, in every process."""
         return _key(self.as_record())
 
-    def as_record(self) -> dict[str, Any]:
+    def as_record(self) -> Record:
         """The part of its line that was known before."""
         trial = self.trial
         return dict(
@@ -56,7 +57,7 @@ def _key(record: Mapping[str, Any]) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-def training_record(outcome: Outcome) -> dict[str, Any]:
+def training_record(outcome: Outcome) -> Record:
     """The part of a training's line that its end gives."""
     return dict(
         validation=outcome.validation,

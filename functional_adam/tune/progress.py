@@ -43,9 +43,9 @@ class Meter:
     """Counts, and tells."""
 
     def __init__(self, trials: int, total: int, tell: OnProgress | None) -> None:
-        self.trials: int = trials
-        self.total: int = total
-        self.tell: OnProgress | None = tell
+        self.trials = trials
+        self.total = total
+        self.tell = tell
         self.finished: int = 0
         self.steps: int = 0
         self.lanes: int = 0

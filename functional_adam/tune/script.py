@@ -14,12 +14,11 @@ import numpy as np
 from ._hyper import STATIC, filled, group_of
 from .budget import Plan
 from .choice import chosen, ranked
-from .jobs import Job, outcome_of
+from .jobs import Job, Record, outcome_of
 from .space import Config, Space
 from .strategies import Strategy
 from .trial import Outcome, Trial
 
-Record = dict[str, Any]
 Course = Generator[list[Job], list[Record], list[Config]]
 LEARNING_RATE = 1e-3  # torch's default, and that of most
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from . import head as head_
 from .budget import Plan
 from .choice import Contender, chosen, contenders
-from .jobs import outcome_of
+from .jobs import Record, outcome_of
 from .log import NAME, Log
 from .script import untuned
 from .space import Config, Space
@@ -80,8 +80,8 @@ class Study:
         found = head_.last_head(log.records)
         if found is None:
             raise ValueError(f"{log.path or 'the log'} holds no study")
-        self.log: Log = log
-        self.head: dict[str, Any] = found
+        self.log = log
+        self.head: Record = found
         self.space: Space = head_.space_in(found)
         self.plan: Plan = head_.plan_of(found)
         self.baseline: Config = untuned(self.space)

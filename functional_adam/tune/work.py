@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from .jobs import Job, key_of, training_record
+from .jobs import Job, Record, key_of, training_record
 from .log import Log
 from .trial import Outcome, Trial
 
-Record = dict[str, Any]
 SAME_START = 1e-2  # relative difference of initial losses of one seed: another kernel's, no more
 
 
@@ -33,8 +32,8 @@ class Work:
     """
 
     def __init__(self, engine: Engine, log: Log, *, same_start: bool = True) -> None:
-        self.engine: Engine = engine
-        self.log: Log = log
+        self.engine = engine
+        self.log = log
         self.known: dict[str, Record] = {}
         self._starts: dict[int, float] = {}
         self._same_start = same_start

@@ -23,49 +23,50 @@ from ._stored import Scalars
 
 
 @torch._disable_dynamo
-def step(
-    optimizer: Any,
-    group: dict[str, Any],
-    storage: Storage,
-    algorithm: Algorithm,
-    before: int,
-    engines: Engines,
-) -> None:
-    """Step the parameters of a group that have gradients, in place.
+def members_in_turn(optimizer: Any, group: dict[str, Any]) -> list[list[int]]:
+    """Positions of a group's parameters to step, part after part: those that have gradients.
 
     Args:
-        optimizer: its state, and what a GradScaler has set on it.
+        optimizer: what a GradScaler has set on it is done first.
         group: one of its param_groups.
-        storage: what the group asks for.
-        algorithm: and what it selects.
-        before: how many parameters the groups before it have.
-        engines: of the optimizer.
 
     Raises:
         RuntimeError: a gradient is sparse.
-        ValueError: the state of a parameter is stored otherwise.
     """
     members = [i for i, p in enumerate(group["params"]) if p.grad is not None]
     grads = [group["params"][i].grad for i in members]
     if any(g.is_sparse for g in grads):
         raise RuntimeError(f"{type(optimizer).__name__} does not support sparse gradients")
     if not members or not _fused.unscale(optimizer, grads):
-        return
-    for part in turns([group["params"][i] for i in members]):
-        own = [members[i] for i in part]
-        _step_members(optimizer, group, storage, algorithm, before, engines, own)
+        return []
+    parts = turns([group["params"][i] for i in members])
+    return [[members[i] for i in part] for part in parts]
 
 
-def _step_members(
+@torch._disable_dynamo
+def step(
     optimizer: Any,
     group: dict[str, Any],
+    members: list[int],
     storage: Storage,
     algorithm: Algorithm,
     before: int,
     engines: Engines,
-    members: list[int],
 ) -> None:
-    """As `step`, of the parameters at these positions."""
+    """Step parameters of a group, in place.
+
+    Args:
+        optimizer: its state.
+        group: one of its param_groups.
+        members: positions of parameters that have gradients; see `members_in_turn`.
+        storage: what the group asks for.
+        algorithm: and what it selects.
+        before: how many parameters the groups before it have.
+        engines: of the optimizer.
+
+    Raises:
+        ValueError: the state of a parameter is stored otherwise.
+    """
     params = [group["params"][i] for i in members]
     grads = [p.grad for p in params]
     forms = [form_of(storage, algorithm, p) for p in params]

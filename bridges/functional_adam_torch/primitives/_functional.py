@@ -13,23 +13,11 @@ from torch import Tensor
 from functional_adam._ops import kept as kept
 
 from . import _single
+from ._single import abs as abs
+from ._single import neg as neg
 from ._single import quotient as quotient
 from ._single import sign_ as sign_
-
-
-def neg(a):
-    """``-a``."""
-    return -a
-
-
-def abs(a):
-    """``|a|``."""
-    return a.abs()
-
-
-def sqrt(a):
-    """Square root, as torch's kernel or the compiler's rounds it."""
-    return a.sqrt()
+from ._single import sqrt as sqrt
 
 
 def maximum_(a, b):

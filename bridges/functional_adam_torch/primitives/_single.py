@@ -21,7 +21,7 @@ def abs(a):
 
 
 def sqrt(a):
-    """Square root, as torch's kernel rounds it."""
+    """Square root, as torch's kernel rounds it, or a compiler's."""
     return a.sqrt()
 
 
