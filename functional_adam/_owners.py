@@ -73,13 +73,24 @@ def cut(
     return Cut(shape, own, own)
 
 
-def fitted(spec: PartitionSpec, shape: tuple[int, ...], mesh: Any) -> PartitionSpec:
-    """The spec for an array of fewer elements: without what does not divide it."""
+def fitted(
+    spec: PartitionSpec, of: tuple[int, ...], shape: tuple[int, ...], mesh: Any
+) -> PartitionSpec:
+    """A parameter's spec for a leaf of its state: without what does not divide a smaller one.
+
+    Args:
+        spec: of the parameter.
+        of: its shape.
+        shape: of the leaf; dimensions before the parameter's are not cut.
+        mesh: of both.
+    """
+    before = len(shape) - len(of)
     return PartitionSpec(
+        *[None] * before,
         *(
             entry if size % axis_size(mesh, entry) == 0 else None
-            for entry, size in zip(spec, shape, strict=False)
-        )
+            for entry, size in zip(spec, shape[before:], strict=False)
+        ),
     )
 
 
@@ -122,6 +133,9 @@ def names(entry: Any) -> tuple[str, ...]:
 
 
 def _belongs(shape, of):
+    # A memory of several, as L-BFGS has: theirs is the first dimension.
+    if len(shape) > len(of):
+        return shape[len(shape) - len(of) :] == of
     # Blocks are fewer than elements, but as many dimensions.
     return len(shape) == len(of) and all(
         own == 0 or (size and own % size == 0) for size, own in zip(shape, of, strict=True)

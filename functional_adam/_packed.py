@@ -95,6 +95,7 @@ class Layout:
     def gather(self, buffer: Buffer, leaves: Sequence[Any]) -> Any:
         """The buffer of these leaves; where none of them is an array, what they all are."""
         members = [leaves[i] for i in buffer.members]
+        _refuse_shapes(members, "unpack.pack")
         if not any(is_array(x) for x in members):
             return self._common(buffer, members)
         for i, x in zip(buffer.members, members, strict=True):
@@ -126,6 +127,7 @@ class Layout:
                     "codes of blocks have no unpacked form; save them as they are"
                 )
             return [x] * len(buffer.members)
+        _refuse_shapes([x], "unpack")
         if jnp.shape(x) != self.shape(buffer):
             raise ValueError(
                 f"buffer {number} has shape {jnp.shape(x)}, but its leaves were packed into "
@@ -182,6 +184,11 @@ class Packed:
 def is_packed(x: Any) -> bool:
     """Whether a node is `Packed`."""
     return isinstance(x, Packed)
+
+
+def _refuse_shapes(leaves: Sequence[Any], what: str) -> None:
+    if any(isinstance(x, jax.ShapeDtypeStruct) for x in leaves):
+        raise TypeError(f"{what} takes arrays, got shapes: jax.eval_shape({what}, tree)")
 
 
 def is_array(x: Any) -> bool:

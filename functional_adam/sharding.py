@@ -95,9 +95,12 @@ def zero1(
         sizes = {path: found.shape for path, found in by_path.items()}
 
         def place(path, x):
-            found = _owners.owner(path, jnp.shape(x), sizes)
-            spec = PartitionSpec() if found is None else by_path[found].state
-            return put(mesh, x, _owners.fitted(spec, jnp.shape(x), mesh))
+            shape = jnp.shape(x)
+            found = _owners.owner(path, shape, sizes)
+            if found is None:
+                return put(mesh, x, PartitionSpec())
+            whole = by_path[found]
+            return put(mesh, x, _owners.fitted(whole.state, whole.shape, shape, mesh))
 
         return jax.tree_util.tree_map_with_path(place, state)
 
@@ -158,9 +161,11 @@ def abstract_state(tx: optax.GradientTransformation, params: Any) -> Any:
     sizes = _owners.shapes(params)
 
     def describe(path, x, found):
-        own = where.get(_owners.owner(path, x.shape, sizes))
+        name = _owners.owner(path, x.shape, sizes)
+        own = where.get(name)
         if found.is_fully_replicated and isinstance(own, NamedSharding):
-            found = NamedSharding(own.mesh, _owners.fitted(own.spec, x.shape, own.mesh))
+            spec = _owners.fitted(own.spec, sizes[name], x.shape, own.mesh)
+            found = NamedSharding(own.mesh, spec)
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=found)
 
     return jax.tree_util.tree_map_with_path(

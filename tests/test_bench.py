@@ -142,6 +142,9 @@ def test_wrong_usage():
         (["--workload", "1000", "--precision"], "--workload is of steps"),
         (["--growth", "--precision"], "--growth is of steps"),
         (["--scale", "2", "--precision"], "--scale is of steps"),
+        (["--seeds", "1"], "--seeds is of --precision: give that too"),
+        (["--steps", "10"], "--steps is of --precision"),
+        (["--parameters", "2000"], "--parameters is of --precision"),
         (["--algorithm", "lion", "--only", "torch fused"], "there are ['optax', 'ours'"),
     ):
         run = CliRunner().invoke(app, ["bench", *arguments])

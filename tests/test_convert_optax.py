@@ -153,6 +153,11 @@ ERRORS = [
         ),
         "holds 2 states of Adam, not one",
     ),
+    # Parameters that are one array have no name.
+    (
+        lambda p: fa.from_optax(optax.adam(1.0).init(jnp.ones(3)), fa.adam(1.0).init(jnp.ones(4))),
+        r"shape: the root is \(3,\), must be \(4,\)",
+    ),
 ]
 
 

@@ -232,6 +232,10 @@ ERRORS = [
      r"leaf\['w'\] has True, but leaf\['b'\] in the same buffer has False: .*by="),
     (lambda: UNPACK(jax.tree.map(lambda x: x[None], PACKED)), ValueError, "use vmap"),
     (lambda: fa.pack({"w": jnp.ones(4096)})[1](INT8), TypeError, "codes of blocks"),
+    (lambda: UNPACK(jax.eval_shape(lambda: PACKED)), TypeError,
+     r"got shapes: jax\.eval_shape\(unpack, tree\)"),
+    (lambda: UNPACK.pack(jax.eval_shape(lambda: P)), TypeError,
+     r"got shapes: jax\.eval_shape\(unpack\.pack, tree\)"),
 ]  # fmt: skip
 
 

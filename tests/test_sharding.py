@@ -303,6 +303,29 @@ def test_placeholders_do_not_keep_a_state_whole():
     assert not any(x.sharding.is_fully_replicated for x in cut)
 
 
+def test_a_memory_of_several_is_cut_as_its_parameter():
+    """L-BFGS keeps ten of each parameter, stacked along a first dimension."""
+    mesh = cases.mesh(TYPES["auto"])
+    params = {"w": jnp.linspace(-1, 1, 256 * 128).reshape(256, 128), "b": jnp.ones(3)}
+    inner = optax.scale_by_lbfgs(memory_size=4)
+    tx = fa.zero1(inner, mesh)
+    state, alone = tx.init(params), inner.init(params)
+    for memory in (state.diff_params_memory, state.diff_updates_memory):
+        assert memory["w"].sharding.is_equivalent_to(NamedSharding(mesh, P(None, "data")), 3)
+        assert memory["b"].sharding.is_fully_replicated
+    step, whole = jax.jit(tx.update), jax.jit(inner.update)
+    there, here = params, params
+    for _ in range(3):
+        updates, state = step(jax.tree.map(jnp.sin, there), state, there)
+        there = optax.apply_updates(there, jax.tree.map(lambda u: -0.1 * u, updates))
+        updates, alone = whole(jax.tree.map(jnp.sin, here), alone, here)
+        here = optax.apply_updates(here, jax.tree.map(lambda u: -0.1 * u, updates))
+    # Sums over elements are taken in parts.
+    assert_close(jax.device_get(there), here, **OTHER_PROGRAM)
+    found = fa.abstract_state(inner, cases.put(params, mesh, {"w": P("data"), "b": P()}))
+    assert found.diff_params_memory["w"].sharding.spec == P(None, "data")
+
+
 @pytest.mark.parametrize("axis", [(), ("data", "data")])
 def test_axes_are_different_and_there_is_one(axis):
     with pytest.raises(ValueError, match="axis must name one or more different axes"):

@@ -11,6 +11,9 @@ import typer
 from ._needs import need
 from ._output import STDOUT, check_writable, fail, write
 
+PARAMETERS = 50_000_000  # the matrix that is timed with --precision
+SEEDS = 3
+
 
 def bench(
     algorithm: Annotated[str, typer.Option(help="What is stepped: a name in ALGORITHMS.")] = "adam",
@@ -33,10 +36,10 @@ def bench(
     ] = False,
     parameters: Annotated[
         int, typer.Option(min=1920, help="With --precision: size of the matrix that is timed.")
-    ] = 50_000_000,
+    ] = PARAMETERS,
     seeds: Annotated[
         int, typer.Option(min=0, help="With --precision: training runs of each task; 0: none.")
-    ] = 3,
+    ] = SEEDS,
     steps: Annotated[
         int | None,
         typer.Option(min=1, help="With --precision: steps of a training run; default the task's."),
@@ -63,15 +66,23 @@ def bench(
     if plot == STDOUT:
         fail("--plot - : a picture needs a file")
     try:
-        if precision:
-            steps_only = {
-                "--algorithm": algorithm != "adam",
-                "--workload": workload,
-                "--growth": growth,
-                "--scale": scale != 1,
-            }
-            for name in (name for name, given in steps_only.items() if given):
+        of_steps = {
+            "--algorithm": algorithm != "adam",
+            "--workload": workload,
+            "--growth": growth,
+            "--scale": scale != 1,
+        }
+        of_precision = {
+            "--parameters": parameters != PARAMETERS,
+            "--seeds": seeds != SEEDS,
+            "--steps": steps is not None,
+        }
+        for name, given in (of_steps if precision else of_precision).items():
+            if given and precision:
                 fail(f"{name} is of steps: leave --precision out")
+            if given:
+                fail(f"{name} is of --precision: give that too")
+        if precision:
             _precision(parameters, rounds, seeds, steps, only or [], json, markdown, plot)
             return
         settings = dict(workload=workload, only=only, rounds=rounds, scale=scale)

@@ -158,7 +158,7 @@ def misshapen(name: str, own: Any, shape: tuple[int, ...]) -> list[str]:
     """
     kept = dict(own.moments) | ({} if own.low is None else {"low": own.low})
     lines = [
-        f"shape: {field} of {name} is {names.shape_of(x)}, must be {shape}"
+        f"shape: {field} of {names.told(name)} is {names.shape_of(x)}, must be {shape}"
         for field, x in kept.items()
         if field != "mu" and names.shape_of(x) != shape
     ]
@@ -168,7 +168,7 @@ def misshapen(name: str, own: Any, shape: tuple[int, ...]) -> list[str]:
         for field, x in arrays.items()
     }
     return lines + [
-        f"dtype: {field} of {name} is {dtype}, must be floating"
+        f"dtype: {field} of {names.told(name)} is {dtype}, must be floating"
         for field, dtype in dtypes.items()
         if not jnp.issubdtype(dtype, jnp.inexact)
     ]

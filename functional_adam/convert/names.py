@@ -67,12 +67,17 @@ def nest(flat: Mapping[str, Any]) -> Any:
     return tree
 
 
+def told(name: str) -> str:
+    """The name of a leaf for a message, where the root needs one too."""
+    return name or "the root"
+
+
 def differences(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Every mismatch of two mappings from names to shapes, a line for each."""
-    lines = [f"missing: {name}" for name in wanted if name not in found]
-    lines += [f"extra: {name}" for name in found if name not in wanted]
+    lines = [f"missing: {told(name)}" for name in wanted if name not in found]
+    lines += [f"extra: {told(name)}" for name in found if name not in wanted]
     lines += [
-        f"shape: {name} is {tuple(found[name])}, must be {tuple(shape)}"
+        f"shape: {told(name)} is {tuple(found[name])}, must be {tuple(shape)}"
         for name, shape in wanted.items()
         if name in found and tuple(found[name]) != tuple(shape)
     ]
