@@ -10,16 +10,19 @@ import importlib.util
 import io
 import sys
 
+from ._interrupt import interruptible
+
 
 def main() -> None:
     """Run the command line; without its extra, say how to install it."""
     for package in ("typer", "rich"):
         if sys.modules.get(package, ...) is None or importlib.util.find_spec(package) is None:
             sys.exit(f"functional-adam needs {package}: pip install 'functional_adam[cli]'")
-    from .app import app
-
     # A stream that cannot show a sign shows a question mark, and not a traceback after the work.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    app()
+    with interruptible():
+        from .app import app
+
+        app()
