@@ -127,14 +127,16 @@ class Layout:
                     "codes of blocks have no unpacked form; save them as they are"
                 )
             return [x] * len(buffer.members)
-        _refuse_shapes([x], "unpack")
         if jnp.shape(x) != self.shape(buffer):
             raise ValueError(
                 f"buffer {number} has shape {jnp.shape(x)}, but its leaves were packed into "
                 f"{self.shape(buffer)}; use vmap for a batch of them"
             )
+        if not buffer.flat and len(buffer.members) == 1:
+            return [x]
+        _refuse_shapes([x], "unpack")
         if not buffer.flat:
-            return [x] if len(buffer.members) == 1 else [x[i] for i in range(len(x))]
+            return [x[i] for i in range(len(x))]
         pieces = split(jnp.asarray(x).reshape(-1), self.sizes(buffer))
         return [
             piece.reshape(self.shapes[i]) for piece, i in zip(pieces, buffer.members, strict=False)

@@ -99,8 +99,8 @@ def zero1(
             found = _owners.owner(path, shape, sizes)
             if found is None:
                 return put(mesh, x, PartitionSpec())
-            whole = by_path[found]
-            return put(mesh, x, _owners.fitted(whole.state, whole.shape, shape, mesh))
+            own = by_path[found]
+            return put(mesh, x, _owners.fitted(own.state, own.shape, shape, mesh))
 
         return jax.tree_util.tree_map_with_path(place, state)
 

@@ -304,7 +304,7 @@ def test_placeholders_do_not_keep_a_state_whole():
 
 
 def test_a_memory_of_several_is_cut_as_its_parameter():
-    """L-BFGS keeps ten of each parameter, stacked along a first dimension."""
+    """L-BFGS keeps its memory of each parameter stacked along a first dimension."""
     mesh = cases.mesh(TYPES["auto"])
     params = {"w": jnp.linspace(-1, 1, 256 * 128).reshape(256, 128), "b": jnp.ones(3)}
     inner = optax.scale_by_lbfgs(memory_size=4)

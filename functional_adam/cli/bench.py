@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import STDOUT, check_writable, fail, write
 
-PARAMETERS = 50_000_000  # the matrix that is timed with --precision
+TIMED = 50_000_000  # parameters of the matrix that is timed with --precision
 SEEDS = 3
 
 
@@ -36,7 +37,7 @@ def bench(
     ] = False,
     parameters: Annotated[
         int, typer.Option(min=1920, help="With --precision: size of the matrix that is timed.")
-    ] = PARAMETERS,
+    ] = TIMED,
     seeds: Annotated[
         int, typer.Option(min=0, help="With --precision: training runs of each task; 0: none.")
     ] = SEEDS,
@@ -73,22 +74,23 @@ def bench(
             "--scale": scale != 1,
         }
         of_precision = {
-            "--parameters": parameters != PARAMETERS,
+            "--parameters": parameters != TIMED,
             "--seeds": seeds != SEEDS,
             "--steps": steps is not None,
         }
-        for name, given in (of_steps if precision else of_precision).items():
-            if given and precision:
-                fail(f"{name} is of steps: leave --precision out")
+        others, why = of_precision, "of --precision: give that too"
+        if precision:
+            others, why = of_steps, "of steps: leave --precision out"
+        for name, given in others.items():
             if given:
-                fail(f"{name} is of --precision: give that too")
+                fail(f"{name} is {why}")
         if precision:
             _precision(parameters, rounds, seeds, steps, only or [], json, markdown, plot)
             return
         settings = dict(workload=workload, only=only, rounds=rounds, scale=scale)
         _steps(algorithm, settings, growth, json, markdown, plot)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _steps(

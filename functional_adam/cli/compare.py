@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import STDOUT, UsageError, check_folder, check_writable, fail, told, write
 
@@ -64,7 +65,7 @@ def compare(
         fail(told(error), 1)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: the same command with --out {out} goes on", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if STDOUT not in (json, markdown):
         typer.echo("\n".join(as_lines(cells)))
     write(json, lambda: as_json(cells))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import UsageError, fail
 
@@ -83,7 +84,7 @@ def convert(
         fail(str(error), 1)
     except KeyboardInterrupt:
         typer.echo(f"interrupted: {target} is as it was", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _format(path: Path, what: str) -> str:

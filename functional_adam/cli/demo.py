@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import fail
 
@@ -43,7 +44,7 @@ def demo(
         failures = _failures(comparisons)
     except KeyboardInterrupt:
         typer.echo("interrupted: no file is left half-written", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     for failure in failures:
         typer.echo(f"parity is broken: {failure}", err=True)
     if failures:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import STDOUT, check_writable, write
 
@@ -33,7 +34,7 @@ def distance(
         with on_the_host():
             found, cases = list(matrices(steps)), list(befores(steps))
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if STDOUT not in (json, markdown):
         typer.echo("\n".join(as_lines(found, cases, steps)))
     write(json, lambda: as_json(found, cases, steps))

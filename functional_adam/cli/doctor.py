@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import STDOUT, check_writable, fail, write
 from .convert import NEEDS, _format
@@ -42,7 +43,7 @@ def doctor(
     except (ValueError, TypeError, OSError) as error:
         fail(str(error), 1)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     wrong = [x for x in findings if x.wrong]
     if json != STDOUT:
         typer.echo(f"{checkpoint}: {patient.kind}; {len(patient.entries)} parameters")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._output import STDOUT, fail, write
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def explain(
     except ValueError as error:
         fail(str(error))
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if json != STDOUT:
         _print(explanation)
     write(json, lambda: json_.dumps(explanation.as_dict(), indent=2) + "\n")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import STDOUT, check_writable, fail, write
 
@@ -75,7 +76,7 @@ def parity(
         sizes = _sizes(steps, elements, quick)
         table = _measure(rows, sizes, jobs)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     _show(table, sizes, full=full, json=json, markdown=markdown)
     _judge(table)
 
@@ -150,7 +151,7 @@ def _forgetting(against: list[str], *, json: Path | None, markdown: Path | None)
     try:
         results = measure(ours() + peers, lambda name: typer.echo(f"measured: {name}", err=True))
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if STDOUT not in (json, markdown):
         _print(as_lines(results))
     write(json, lambda: as_json(results))

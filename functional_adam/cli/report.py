@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import check_folder, fail, told
 
@@ -31,5 +32,5 @@ def report(
     except (ValueError, OSError) as error:
         fail(told(error))
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     typer.echo(f"written: {path}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import STDOUT, check_writable, fail, write
 
@@ -41,7 +42,7 @@ def schedules(
         with on_the_host():
             lines = list(measure(wanted, steps))
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if STDOUT not in (json, markdown):
         typer.echo("\n".join(as_lines(lines, steps)))
     write(json, lambda: as_json(lines, steps))

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import STDOUT, UsageError, check_folder, check_writable, fail, told, write
 from ._tune.processes import STORAGE
@@ -90,7 +91,7 @@ def tune(
     except KeyboardInterrupt:
         if part_of is None:
             typer.echo(f"interrupted: the same command with --out {out} goes on", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     if part_of is not None:
         return
     try:
@@ -154,7 +155,7 @@ def _probe(name: str, study: Any, dtype: str | None, steps: int | None) -> None:
     except (TypeError, ValueError) as error:
         typer.echo(f"precision was not probed: {error}", err=True)
     except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _in_processes(
