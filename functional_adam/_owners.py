@@ -28,16 +28,23 @@ class Cut:
     state: PartitionSpec
 
 
-def owner(path: Path, shape: tuple[int, ...], params: Mapping[Path, tuple[int, ...]]) -> Any:
+def owner(
+    path: Path,
+    shape: tuple[int, ...],
+    params: Mapping[Path, tuple[int, ...]],
+    *,
+    stacked: bool = False,
+) -> Any:
     """Path of the parameter within the path of a leaf of the state; None: it has no parameter.
 
     Chains, masks, partitions and wrappers put keys before it, codes of moments put keys behind it.
     The longest wins, then the last: a parameter may be called 0, and so may a part of a chain.
+    With `stacked` a leaf may hold several of its parameter, as the memory of L-BFGS does.
     """
     for length in sorted({len(own) for own in params}, reverse=True):
         for start in reversed(range(len(path) - length + 1)):
             found = path[start : start + length]
-            if found in params and _belongs(shape, params[found]):
+            if found in params and _belongs(shape, params[found], stacked):
                 return found
     return None
 
@@ -132,9 +139,8 @@ def names(entry: Any) -> tuple[str, ...]:
     return entry if isinstance(entry, tuple) else () if entry is None else (entry,)
 
 
-def _belongs(shape, of):
-    # A memory of several, as L-BFGS has: theirs is the first dimension.
-    if len(shape) > len(of):
+def _belongs(shape, of, stacked):
+    if stacked and len(shape) > len(of):
         return shape[len(shape) - len(of) :] == of
     # Blocks are fewer than elements, but as many dimensions.
     return len(shape) == len(of) and all(

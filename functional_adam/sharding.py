@@ -83,7 +83,8 @@ def zero1(
         own = _owners.own_specs(params, mesh, specs)
         sizes, members = _owners.shapes(params), {}
         for path, shape in _owners.shapes(state).items():
-            members.setdefault(_owners.owner(path, shape, sizes), []).append(shape)
+            found = _owners.owner(path, shape, sizes, stacked=True)
+            members.setdefault(found, []).append(shape)
         return {
             path: _owners.cut(shape, own[path], mesh, axes, members.get(path, ()))
             if math.prod(shape) >= min_size
@@ -96,7 +97,7 @@ def zero1(
 
         def place(path, x):
             shape = jnp.shape(x)
-            found = _owners.owner(path, shape, sizes)
+            found = _owners.owner(path, shape, sizes, stacked=True)
             if found is None:
                 return put(mesh, x, PartitionSpec())
             own = by_path[found]
@@ -161,7 +162,7 @@ def abstract_state(tx: optax.GradientTransformation, params: Any) -> Any:
     sizes = _owners.shapes(params)
 
     def describe(path, x, found):
-        name = _owners.owner(path, x.shape, sizes)
+        name = _owners.owner(path, x.shape, sizes, stacked=True)
         own = where.get(name)
         if found.is_fully_replicated and isinstance(own, NamedSharding):
             spec = _owners.fitted(own.spec, sizes[name], x.shape, own.mesh)
