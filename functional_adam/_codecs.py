@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from . import _int8, _words
-from ._bits import INFINITY, MAGNITUDE
+from ._halves import upper_or_next
 from ._placement import zeros_like
 
 
@@ -56,12 +56,7 @@ def bfloat16_codec() -> Codec:
 
 def as_bfloat16(x: Any, bits: Any, ops: Any = _words) -> Any:
     """Float32 numbers rounded to bfloat16, up or down by words of random bits."""
-    word = ops.to_bits(x)
-    up = word + ops.shr(bits, 16)
-    # A finite number stays finite, and infinity is not rounded up to NaN. Chosen last, as in
-    # `_int8.completed`.
-    halves = (ops.upper_half(x, ops.BFLOAT16) for x in (word, up))
-    return ops.where(up & MAGNITUDE >= INFINITY, *halves)
+    return upper_or_next(ops.to_bits(x), ops.shr(bits, 16), ops.BFLOAT16, ops)
 
 
 def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE, block: int = _int8.BLOCK) -> Codec:

@@ -39,12 +39,22 @@ def split(x: Any, dtype: Any, extra: int, bits: Any, ops: Any = _words) -> tuple
     remainder is x rounded up or down at random by the words `bits`, and a finite x stays finite.
     """
     word = _word(x, dtype, ops)
+    if not extra:
+        return upper_or_next(word, bits & 0xFFFF, dtype, ops), None
     if extra < 16:
         word = _dithered(word, bits, dtype, 2 ** (16 - extra) - 1, ops)
-    if not extra:
-        return ops.upper_half(word, dtype), None
     leaf = (word + 0x8000) & ops.constant(_UPPER)
     return ops.upper_half(leaf, dtype), _remainder(word, leaf, extra, ops)
+
+
+def upper_or_next(word: Any, low: Any, dtype: Any, ops: Any = _words) -> Any:
+    """Upper half of a word, or the next one from zero where `low`, of 16 bits, carries that far.
+
+    A finite number stays finite and NaN stays NaN, of any payload: a GPU's has every bit set. The
+    halves are chosen from last, as in `_int8.completed`.
+    """
+    rises = word & MAGNITUDE < _infinity(dtype, ops) - low
+    return ops.where(rises, *(ops.upper_half(x, dtype) for x in (word + low, word)))
 
 
 def remainder(x: Any, leaf: Any, extra: int, ops: Any = _words) -> Any:

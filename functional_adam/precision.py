@@ -165,7 +165,8 @@ def _land(extra, u, p, wide, stream):
     leaf, low = split(new, p.dtype, extra, bits)
     old = p.astype(jnp.float32)
     # An infinite weight stays what it is.
-    update = jnp.where(_same(leaf, p), 0.0, leaf.astype(jnp.float32) - old)
+    target = leaf.astype(jnp.float32)
+    update = jnp.where(target == old, 0.0, target - old)
     if low is None:
         return update, None
     landed = (old + update).astype(p.dtype)

@@ -46,6 +46,17 @@ def test_every_pattern_splits_and_joins(dtype):
 
 
 @halves
+@pytest.mark.parametrize("extra", [16, 8, 0])
+def test_nan_of_any_payload_stays_nan(dtype, extra):
+    """Of one bit alone to all of them, as a GPU makes them, whatever the random bits."""
+    payload = np.array([1 << i for i in range(23)] + [(1 << i) - 1 for i in range(1, 24)])
+    word = np.concatenate([0x7F80_0000 | payload, 0xFF80_0000 | payload]).astype(np.uint32)
+    x = jax.lax.bitcast_convert_type(jnp.asarray(np.repeat(word, DRAWN)), jnp.float32)
+    leaf, rest = _split(x, dtype, extra, random_bits(1, 2, 3, x.shape))
+    assert np.isnan(np.asarray(_join(leaf, rest))).all()
+
+
+@halves
 def test_every_float32_in_range_is_exact_and_the_leaf_is_the_nearest(dtype):
     rng = np.random.default_rng(1)
     low, high = (-37.5, 38) if dtype == jnp.bfloat16 else (np.log10(2.0**-17), np.log10(65000))

@@ -82,6 +82,7 @@ def _hostile(rng):
     x = 10 ** rng.normal(0, 8, (512, 128)) * rng.choice([-1, 1, 0], (512, 128), p=[0.45, 0.45, 0.1])
     x[1, :4] = [np.inf, 1, -np.inf, 3.4e38]
     x[2, :4] = [np.nan, 1, 0.0, -0.0]
+    x[4, :2] = np.array([0x7FFF_FFFF, 0xFFFF_FFFF], np.uint32).view(np.float32)  # NaN of a GPU
     x[3] = 1e-39
     with np.errstate(over="ignore"):
         return x.astype(np.float32)
@@ -140,6 +141,7 @@ def test_moments_have_the_core_s_codes():
         rounded = as_bfloat16(t, words, _words)
         want = jax.jit(lambda y, b=bits: as_bfloat16(y, b))(y)
         assert (_numpy(rounded) == _bits_of(want))[~np.isnan(y)].all()
+        assert torch.isnan(rounded)[np.isnan(y)].all()
 
 
 CASES = [
