@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -107,10 +108,21 @@ def test_compare_makes_a_table(file, tmp_path):
         "| untuned Adam",
         "| quasi",
         "| halving",
+        "",
+        "Held-out loss over that of quasi on the same seeds, and standard error:",
+        "",
+        "| strategy",
+        "|---|---|---|",
+        "| halving",
     ]
     again = call("compare", f"{file}:made", *arguments, "--out", tmp_path, "--json", "-")
     cells = json.loads(again.stdout)
     assert [len(cell["losses"]) for cell in cells] == [2] * 5
+    six, other = (np.log(cells[i]["losses"]) for i in (1, 3))
+    error = np.exp(np.mean(other - six)) * abs(np.diff(other - six)[0]) / 2
+    assert f"| halving | {np.exp(np.mean(other - six)):.2f} ± {error:.2f} |" in lines[-1]
+    said = call("compare", f"{file}:made", *arguments, "--out", tmp_path).stdout.splitlines()
+    assert lines[-1].split(" | ")[1] in said[-1]
 
 
 def test_names_are_text_and_json_has_no_nan(file, tmp_path):
@@ -131,7 +143,10 @@ def test_losses_below_zero_have_no_ratio(file, tmp_path):
     result = call("compare", f"{file}:low", "--budgets", 6, "--strategies", "quasi,random",
                   "--repeats", 1, "--out", tmp_path, "--markdown", "-")  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert all(line.endswith("| - |") for line in result.stdout.splitlines()[3:])
+    assert sum(line.endswith("| - |") for line in result.stdout.splitlines()) == 3
+    one = call("compare", f"{file}:made", "--budgets", 6, "--strategies", "quasi,random",
+               "--repeats", 1, "--out", tmp_path / "1", "--markdown", "-")  # fmt: skip
+    assert one.stdout.splitlines()[-1].count("±") == 0
 
 
 def test_any_algorithm_may_be_searched(file):

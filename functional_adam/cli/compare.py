@@ -36,6 +36,7 @@ def compare(
 ) -> None:
     """Held-out loss of what each strategy chooses: median and upper quartile of the repeats.
 
+    Below, as ratios to the first strategy on the same seeds, which tell strategies apart sooner.
     `auto` is run with its confirmation, paid from the budget; the others spend all on the search.
     Exit status: 0 compared, 1 the task cannot be trained, 2 wrong usage, 130 interrupted (the same
     command goes on).

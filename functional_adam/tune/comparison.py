@@ -57,6 +57,22 @@ class Cell:
         # Between infinite losses there is nothing to interpolate.
         return math.inf if math.isnan(found) else found
 
+    def ratio(self, other: Cell) -> tuple[float, float]:
+        """Geometric mean of the losses over the other's of the same seeds, and its standard error.
+
+        What a seed makes easy or hard for both cancels, so that it tells strategies apart where
+        medians do not. NaN where it has no meaning: losses that are not positive or not finite,
+        and the error of a single repeat.
+        """
+        losses = np.array([self.losses, other.losses])
+        if not (np.isfinite(losses) & (losses > 0)).all():
+            return math.nan, math.nan
+        logs = np.log(losses[0] / losses[1])
+        ratio = math.exp(float(logs.mean()))
+        if len(logs) < 2:
+            return ratio, math.nan
+        return ratio, ratio * float(logs.std(ddof=1)) / math.sqrt(len(logs))
+
 
 def compare(
     work: Work,

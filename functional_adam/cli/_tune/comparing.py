@@ -71,7 +71,12 @@ def as_lines(cells: list[Any]) -> list[str]:
         cell = "".join(f"{_text(row.get(b)):>20}" for b in budgets)
         lines.append(f"{name:14}{cell}{_ratio_text(_mean_ratio(table, name, budgets)):>18}")
     first = cells[0]
-    return [*lines, f"{first.strategy}: {_text(first)}"]
+    lines.append(f"{first.strategy}: {_text(first)}")
+    if len(table) > 1:
+        lines += [_paired_title(table), head[: 14 + 20 * len(budgets)]]
+        for name, texts in _paired(table, budgets):
+            lines.append(f"{name:14}" + "".join(f"{text:>20}" for text in texts))
+    return lines
 
 
 def as_markdown(cells: list[Any]) -> str:
@@ -86,6 +91,11 @@ def as_markdown(cells: list[Any]) -> str:
     for name, row in table.items():
         values = " | ".join(_text(row.get(b)) for b in budgets)
         lines.append(f"| {name} | {values} | {_ratio_text(_mean_ratio(table, name, budgets))} |")
+    if len(table) > 1:
+        numbers = " | ".join(f"{b:g}" for b in budgets)
+        lines += ["", f"{_paired_title(table)}:", ""]
+        lines += [f"| strategy | {numbers} |", "|---" * (len(budgets) + 1) + "|"]
+        lines += [f"| {name} | {' | '.join(texts)} |" for name, texts in _paired(table, budgets)]
     return "\n".join(lines) + "\n"
 
 
@@ -111,6 +121,26 @@ def _table(cells: list[Any]) -> dict[str, dict[float, Any]]:
         if cell.budget:
             table.setdefault(cell.strategy, {})[cell.budget] = cell
     return table
+
+
+def _paired_title(table: Any) -> str:
+    return f"Held-out loss over that of {next(iter(table))} on the same seeds, and standard error"
+
+
+def _paired(table: Any, budgets: list[float]) -> list[tuple[str, list[str]]]:
+    """Each strategy but the first, to which they are compared seed by seed."""
+    (_, against), *others = table.items()
+    rows = []
+    for name, row in others:
+        found = [row[b].ratio(against[b]) for b in budgets]
+        rows.append((name, [_with_error(*pair) for pair in found]))
+    return rows
+
+
+def _with_error(ratio: float, error: float) -> str:
+    if math.isnan(ratio):
+        return "-"
+    return f"{ratio:.2f}" if math.isnan(error) else f"{ratio:.2f} ± {error:.2f}"
 
 
 def _mean_ratio(table: Any, name: str, budgets: list[float]) -> float:
