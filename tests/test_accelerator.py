@@ -167,6 +167,30 @@ def test_float16_survives_a_zero_gradient():
     assert (updates["w"] == 0).all()
 
 
+STORED = pytest.mark.parametrize("moments", ["float32", "bfloat16", "int8"])
+ONES = np.full((32, 256), 0x7FFF_FFFF, np.int32).view(np.float32)  # NaN as a GPU makes it
+
+
+@STORED
+@pytest.mark.parametrize("bits", [None, 32, 24, 16])
+def test_nan_is_not_hidden(moments, bits):
+    tx = fa.adamw(1e-3, moments=moments)
+    params = jnp.ones(ONES.shape, jnp.bfloat16 if bits else jnp.float32)
+    if bits:
+        tx = fa.with_master(tx, bits=bits)
+    updates, _ = jax.jit(tx.update)(jnp.asarray(ONES), tx.init(params), params)
+    assert jnp.isnan(optax.apply_updates(params, updates)).all()
+
+
+@STORED
+@pytest.mark.parametrize("engine", ["auto", "compile"])
+def test_nan_is_not_hidden_in_torch(moments, engine):
+    p = torch.ones(ONES.shape, device=DEVICE, requires_grad=True)
+    p.grad = torch.from_numpy(ONES).to(DEVICE)
+    ft.AdamW([p], moments=moments, engine=engine).step()
+    assert torch.isnan(p).all()
+
+
 NAMES = [
     ("Adam", {"weight_decay": 0.1}),
     ("Adam", {"amsgrad": True}),
