@@ -120,7 +120,7 @@ def test_compare_makes_a_table(file, tmp_path):
     assert [len(cell["losses"]) for cell in cells] == [2] * 5
     six, other = (np.log(cells[i]["losses"]) for i in (1, 3))
     error = np.exp(np.mean(other - six)) * abs(np.diff(other - six)[0]) / 2
-    assert f"| halving | {np.exp(np.mean(other - six)):.2f} ± {error:.2f} |" in lines[-1]
+    assert f"| halving | {np.exp(np.mean(other - six)):.3f} ± {error:.3f} |" in lines[-1]
     said = call("compare", f"{file}:made", *arguments, "--out", tmp_path).stdout.splitlines()
     assert lines[-1].split(" | ")[1] in said[-1]
 

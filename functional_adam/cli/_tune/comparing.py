@@ -140,7 +140,7 @@ def _paired(table: Any, budgets: list[float]) -> list[tuple[str, list[str]]]:
 def _with_error(ratio: float, error: float) -> str:
     if math.isnan(ratio):
         return "-"
-    return f"{ratio:.2f}" if math.isnan(error) else f"{ratio:.2f} ± {error:.2f}"
+    return f"{ratio:.3f}" if math.isnan(error) else f"{ratio:.3f} ± {error:.3f}"
 
 
 def _mean_ratio(table: Any, name: str, budgets: list[float]) -> float:
