@@ -24,6 +24,7 @@ from torch_cases import (
 )
 
 import functional_adam_torch as ft
+from functional_adam_torch.engines import _compile
 
 KINDS = [
     ("Adam", {"weight_decay": 0.1}),
@@ -114,6 +115,28 @@ def test_a_failing_compiler_is_reported_once(engine, monkeypatch):
     train(range(1, 5), left, right)
     # On a GPU torch's lists of tensors are rounded otherwise than tensors by themselves.
     assert_near(left, right, bound=0 if DEVICE.type == "cpu" else 1)
+
+
+@pytest.mark.parametrize("name", ["Adam", "AdamW", "NAdam", "RAdam", "Adamax"])
+def test_without_a_compiler_a_tensor_is_a_learning_rate_too(name, monkeypatch):
+    """torch's lists of tensors take none."""
+
+    def fails(*args, **options):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(_compile, "kernel", fails)
+    left, right = pair(name, "compile", lr=torch.tensor(0.01))
+    with pytest.warns(RuntimeWarning, match="not be compiled"):
+        train(range(1), left, right)
+    train(range(1, 5), left, right)
+    assert_near(left, right, bound=0)
+
+
+def test_complex_parameters_are_compiled_as_pairs_of_reals():
+    """Of the maximum that Adamax takes there is none of complex numbers."""
+    left, right = pair("Adamax", "compile", torch.complex64)
+    train(range(5), left, right)
+    assert_near(left, right)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

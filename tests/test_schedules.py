@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import subprocess
 import sys
 from decimal import Decimal, localcontext
@@ -906,6 +907,29 @@ def test_live_scheduler_with_tensors_and_one_group():
     schedule = from_torch(scheduler)
     opt.param_groups[0]["lr"].fill_(7.0)
     np.testing.assert_allclose(batch(schedule, jnp.arange(3)), [0.25, 0.125, 0.0625], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float64, torch.float32])
+def test_live_rate_that_torch_rounded_to_below_zero_is_zero(dtype):
+    """Its factors lead to -1.9e-20 of 1e-3."""
+    p = torch.nn.Parameter(torch.ones(1))
+    below = 0
+    for factor, total in itertools.product((1 / 3, 0.1, 0.7), range(3, 25)):
+        lr = 1e-3 if dtype is None else torch.tensor(1e-3, dtype=dtype)
+        opt = torch.optim.AdamW([p], lr=lr)
+        scheduler = torch_schedulers.LinearLR(opt, factor, 0.0, total)
+        for _ in range(total):
+            opt.step()
+            scheduler.step()
+        below += opt.param_groups[0]["lr"] < 0
+        assert float(from_torch(scheduler)(3)) == pytest.approx(0, abs=1e-9)
+    assert below > 5
+    chained = torch_schedulers.ChainedScheduler([scheduler])
+    opt.param_groups[0]["lr"] = -1e-20
+    assert float(from_torch(chained, total_steps=2)(1)) == 0
+    opt.param_groups[0]["lr"] = -1e-3
+    with pytest.raises(ValueError, match=r"must be a finite number >= 0, got -0\.001"):
+        from_torch(scheduler)
 
 
 def test_live_restarts_at_a_fraction_of_a_step_need_a_table():

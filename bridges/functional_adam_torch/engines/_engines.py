@@ -110,8 +110,12 @@ class Engines:
 
     def _compiled(self, batch: Batch, rows: list[Any]) -> Iterable[int]:
         """Step what can be seen as vectors; return the positions of the others."""
-        if self._kernel(batch.formula, rows[0], batch.params[0]) is None:
-            return _loops.foreach(batch, rows, range(len(rows)))
+        (like,) = _loops.as_real([batch.params[0].detach()])
+        if self._kernel(batch.formula, rows[0], like) is None:
+            every = range(len(rows))
+            # Lists of tensors take no tensor for a scalar.
+            in_lists = not any(isinstance(x, Tensor) for k in rows for x in k)
+            return _loops.foreach(batch, rows, every) if in_lists else every
         run, others = self._run(batch), []
         for i, k in enumerate(rows):
             columns = _compile.flat_columns(batch, i)

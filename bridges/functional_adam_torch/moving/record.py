@@ -22,6 +22,7 @@ from ._recode import permute_moment
 Array = NDArray[Any]
 
 LARGEST_FLOAT32_STEP = 2**24
+_ROUNDING = 1e-6  # of a learning rate kept in float32, over many steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Group:
         """By our names, as Python numbers."""
         row = ALGORITHMS[self.algorithm]
         values = dict(zip(row.averages, self.options["betas"], strict=True))
-        values["learning_rate"] = self.options["lr"]
+        values["learning_rate"] = learning_rate_of(self.options)
         values |= {name: x for name, x in self.options.items() if name in row.hyperparameters}
         return {name: float(values[name]) for name in row.hyperparameters if name in values}
 
@@ -49,6 +50,16 @@ class Group:
     def maximize(self) -> bool:
         """Whether it ascends."""
         return bool(self.options.get("maximize", False))
+
+
+def learning_rate_of(options: Mapping[str, Any]) -> float:
+    """The learning rate of a group; 0 where a scheduler of torch, going there, went past it.
+
+    Each step changes the last value by a rounded factor: LinearLR with ``end_factor=0`` may end at
+    -1.9e-20 of 1e-3.
+    """
+    lr = float(options["lr"])
+    return 0.0 if -_ROUNDING * float(options.get("initial_lr", 0)) <= lr < 0 else lr
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ from torch.optim import lr_scheduler as torch_schedulers
 from functional_adam import schedules
 from functional_adam.schedules import Schedule
 
+from ..moving.record import learning_rate_of
 from ._any_future import UnknownSchedulerError, future_of
 from ._futures import NoClosedFormError, cyclic_options, later, one_cycle_options
 
@@ -61,11 +62,13 @@ def from_torch(
         [1.0, 1.0, 0.5, 0.5]
     """
     index = _group_index(scheduler, group)
-    now = float(scheduler.optimizer.param_groups[index]["lr"])
+    now = learning_rate_of(scheduler.optimizer.param_groups[index])
     try:
         future = future_of(scheduler, index, now)
     except NoClosedFormError as reason:
-        return _table(scheduler, total_steps, reason, lambda groups: float(groups[index]["lr"]))
+        return _table(
+            scheduler, total_steps, reason, lambda groups: learning_rate_of(groups[index])
+        )
     # The user may have set a learning rate that the scheduler is going to overwrite.
     return schedules.sequential_lr([schedules.constant(now), later(future, 1)], milestones=[1])
 

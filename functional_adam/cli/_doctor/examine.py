@@ -12,6 +12,7 @@ from functional_adam import ALGORITHMS, Algorithm
 from functional_adam._leaf import is_signed
 from functional_adam.diagnostics import _figures
 from functional_adam.diagnostics._words import SHARE
+from functional_adam_torch.moving.record import learning_rate_of
 
 from .read import Patient
 
@@ -173,7 +174,7 @@ def _groups(patient: Patient) -> Iterator[Finding]:
         if eps == 0 or (not low and np.dtype(np.float16) in dtypes and np.float16(eps) == 0):
             shown = "eps is 0" if eps == 0 else f"eps {eps:g} is 0 in float16"
             yield Finding(True, where, f"{shown}: a zero gradient divides 0 by 0")
-        if "lr" in group and not 0 <= _number(group["lr"]) < np.inf:
+        if "lr" in group and not 0 <= learning_rate_of(group) < np.inf:
             yield Finding(True, where, f"lr is {_number(group['lr'])}, not a finite number >= 0")
         if "correct_bias" not in group and eps == 1e-6:
             yield Finding(False, where, "eps is 1e-6, the default of Hugging Face, BERT and optimi")
