@@ -466,3 +466,88 @@ def test_a_checkpoint_manager_is_told_where_to_look(tmp_path):
             manager.save(step, args=ocp.args.StandardSave({"params": jnp.ones(3)}))
     output = run(tmp_path / "a", tmp_path / "b.pt", status=1)
     assert re.search(r"is not an orbax checkpoint; below it there is \S*12/default", output)
+
+
+def test_what_is_no_file_is_never_replaced(tmp_path):
+    """A pipe, or a device: the rename would put a checkpoint in its place."""
+    checkpoint(tmp_path / "a.pt")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("pipe", "link.pt"):
+        if name != "pipe":
+            (tmp_path / name).symlink_to(tmp_path / "pipe")
+        for options in ((), ("--force",)):
+            output = run(tmp_path / "a.pt", tmp_path / name, *options, status=2)
+            assert "is neither a file nor a folder" in output
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize("ending", [".pt", ".safetensors", ""])
+def test_a_full_disk_is_told_and_nothing_is_left(tmp_path, monkeypatch, ending):
+    checkpoint(tmp_path / "a.pt")
+    (tmp_path / f"b{ending}").mkdir() if not ending else (tmp_path / f"b{ending}").write_text("old")
+
+    def full(path):
+        Path(f"{path}.orbax-checkpoint-tmp").mkdir()
+        raise RuntimeError("unexpected pos 1536 vs 1430\nand more")
+
+    monkeypatch.setattr(torch, "save", lambda x, path: full(path))
+    monkeypatch.setattr(safetensors.torch, "save_file", lambda x, path, metadata: full(path))
+    monkeypatch.setattr(ocp.Checkpointer, "save", lambda self, path, *_, **__: full(path))
+    before = sorted(tmp_path.iterdir())
+    output = run(tmp_path / "a.pt", tmp_path / f"b{ending}", "--force", status=1)
+    assert re.fullmatch(
+        r"TARGET cannot be written: unexpected pos 1536 vs 1430 \([\d,]+ bytes are free .*\)\n",
+        output,
+    )
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_checkpoint_of_lightning_keeps_its_shape(tmp_path):
+    held = checkpoint(tmp_path / "a.pt")
+    own = {"state_dict": held["model"], "optimizer_states": [held["optimizer"]], "epoch": 3}
+    torch.save(own, tmp_path / "a.ckpt")
+    run(tmp_path / "a.ckpt", tmp_path / "b.pt")
+    same(torch.load(tmp_path / "b.pt"), held)
+    keys = ("--optimizer-key", "optimizer_states.0", "--model-key", "state_dict")
+    output = run(tmp_path / "a.ckpt", tmp_path / "b.ckpt", *keys)
+    assert "not carried over: epoch" in output
+    own.pop("epoch")
+    same(torch.load(tmp_path / "b.ckpt"), own)
+    run(tmp_path / "b.ckpt", tmp_path / "c.pt")
+    same(torch.load(tmp_path / "c.pt"), held)
+    second = {"state_dict": held["model"], "optimizers": [{}, held["optimizer"]]}
+    torch.save(second, tmp_path / "d.ckpt")
+    assert "pass --optimizer-key" in run(tmp_path / "d.ckpt", tmp_path / "d.pt", status=1)
+    keys = ("--optimizer-key", "optimizers.1", "--model-key", "state_dict")
+    run(tmp_path / "d.ckpt", tmp_path / "e.ckpt", *keys)
+    run(tmp_path / "e.ckpt", tmp_path / "f", *keys)
+    run(tmp_path / "f", tmp_path / "d.pt")
+    same(torch.load(tmp_path / "d.pt"), held)
+    torch.save({"net": held["model"] | {"own": held["optimizer"]}}, tmp_path / "g.pt")
+    keys = ("--optimizer-key", "net.own", "--model-key", "net")
+    output = run(tmp_path / "g.pt", tmp_path / "h.pt", *keys, status=2)
+    assert "one lies within the other, net" in output
+
+
+def test_a_count_kept_as_a_number_and_a_rate_as_a_vector(tmp_path):
+    """Older torch counts in Python, beyond what float32 holds; a rate may have shape (1,)."""
+    held = checkpoint(tmp_path / "a.pt")
+    for entry in held["optimizer"]["state"].values():
+        entry["step"] = 20_000_001
+    for group in held["optimizer"]["param_groups"]:
+        group["lr"] = torch.tensor([1e-3])
+    torch.save(held, tmp_path / "a.pt")
+    for between in ("b", "b.safetensors"):
+        assert "to 20000001)" in run(tmp_path / "a.pt", tmp_path / between)
+        run(tmp_path / between, tmp_path / "c.pt", "--force")
+        found = torch.load(tmp_path / "c.pt")["optimizer"]
+        assert {int(entry["step"]) for entry in found["state"].values()} == {20_000_001}
+        assert _bits(found["param_groups"][0]["lr"]) == _bits(torch.tensor([1e-3]))
+
+
+def test_an_orbax_directory_that_was_cut_short_is_damaged(tmp_path):
+    checkpoint(tmp_path / "a.pt")
+    run(tmp_path / "a.pt", tmp_path / "b")
+    for file in (tmp_path / "b").glob("**/d/*"):
+        file.write_bytes(file.read_bytes()[:50])
+    assert "b is damaged" in run(tmp_path / "b", tmp_path / "c.pt", status=1)

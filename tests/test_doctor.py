@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,6 +37,20 @@ def saved(path, fault=None, dtype=torch.float32, make=torch.optim.AdamW, **optio
     if fault is not None:
         fault(held["state"][0], held["param_groups"][0])
     torch.save({"optimizer": held}, path)
+
+
+def of_two_groups(path, names, fault, model=()):
+    """A checkpoint of a network in two groups, with a fault in the first parameter's entry."""
+    torch.manual_seed(0)
+    ps = [torch.nn.Parameter(torch.randn(3, 4)) for _ in names]
+    pairs = list(zip(names, ps, strict=True))
+    optimizer = torch.optim.AdamW([{"params": pairs[:1]}, {"params": pairs[1:]}])
+    for p in ps:
+        p.grad = torch.randn_like(p)
+    optimizer.step()
+    held = optimizer.state_dict()
+    fault(held["state"][0], held["param_groups"][0])
+    torch.save({"model": dict(model), "optimizer": held}, path)
 
 
 def put(key, value):
@@ -167,3 +182,83 @@ def test_entries_of_nobody_and_models_with_more_than_tensors(tmp_path):
     assert "1 of 2 of parameter w are NaN" in run(tmp_path / "c.pt", 1)
     (tmp_path / "d.pt").write_bytes(b"hello" * 99)
     assert "is not a torch checkpoint: 101 (KeyError)" in run(tmp_path / "d.pt", 1)
+
+
+def test_parameters_of_one_name_are_told_apart(tmp_path):
+    """Generator and discriminator, each with a weight: the last one must not hide the others."""
+    of_two_groups(tmp_path / "a.pt", ["weight", "weight"], put("exp_avg", float("nan")))
+    output = run(tmp_path / "a.pt", 1)
+    assert "2 parameters" in output
+    assert "weight (parameter 0): 1 of 12 of mu are NaN" in output
+    assert "parameter 1" not in output
+
+
+def test_nan_is_not_told_twice(tmp_path):
+    def fault(entry, _):
+        entry["exp_avg"].fill_(float("nan"))
+        entry["exp_avg_sq"].zero_()
+
+    saved(tmp_path / "a.pt", fault)
+    assert "1 things are wrong" in run(tmp_path / "a.pt", 1)
+
+
+def test_a_buffer_may_be_a_mask_with_infinities(tmp_path):
+    mask = torch.triu(torch.full((4, 4), float("-inf")), 1)
+    model = {"a": torch.ones(3, 4), "b": torch.ones(3, 4)}
+    of_two_groups(tmp_path / "a.pt", ["a", "b"], lambda *_: None, model | {"mask": mask})
+    assert "note   file: 6 of 16 of mask are infinite" in run(tmp_path / "a.pt", 0)
+    for buffer, parameter in ((mask * float("nan"), 1.0), (mask, float("inf"))):
+        held = model | {"mask": buffer, "b": torch.full((3, 4), parameter)}
+        of_two_groups(tmp_path / "a.pt", ["a", "b"], lambda *_: None, held)
+        run(tmp_path / "a.pt", 1)
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad])
+def test_an_optimizer_of_another_family_is_refused(tmp_path, make):
+    saved(tmp_path / "a.pt", make=make)
+    output = run(tmp_path / "a.pt", 1)
+    assert re.search(r"group 0 is of no optimizer of Adam's family: it has .*\blr\b", output)
+
+
+def test_torch_s_adamax_is_recognised(tmp_path):
+    saved(tmp_path / "a.pt", make=torch.optim.Adamax)
+    assert "torch.optim" in run(tmp_path / "a.pt", 0)
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_a_checkpoint_of_lightning(tmp_path, keys):
+    """It keeps optimizers in a list; of two, the option says which."""
+    saved(tmp_path / "a.pt", put("exp_avg", float("nan")))
+    held = torch.load(tmp_path / "a.pt")["optimizer"]
+    model = {"w": torch.tensor([float("nan")])}
+    optimizers = [{"state": {}, "param_groups": []}, held] if keys else [held]
+    torch.save({"net": model, "optimizer_states": optimizers}, tmp_path / "b.ckpt")
+    if keys:
+        assert "pass --optimizer-key; there are net, optimizer_states" in run(
+            tmp_path / "b.ckpt", 1
+        )
+    options = ["--optimizer-key", "optimizer_states.1", "--model-key", "net"] if keys else []
+    output = run(tmp_path / "b.ckpt", 1, *options)
+    assert "1 of 12 of mu are NaN" in output
+    assert ("1 of 1 of parameter w are NaN" in output) == keys
+
+
+def test_hyperparameters_that_optax_keeps_beside_the_state(tmp_path):
+    params = {"a": jnp.ones(3)}
+    tx = optax.chain(optax.clip(1.0), optax.inject_hyperparams(optax.adam)(learning_rate=1e-3))
+    _, state = tx.update(params, tx.init(params), params)
+    state[1].hyperparams.update(learning_rate=jnp.nan, b2=1.0, eps=-1.0)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        tree = {"params": params, "opt_state": state}
+        checkpointer.save((tmp_path / "a").absolute(), ocp.args.PyTreeSave(tree))
+    output = run(tmp_path / "a", 1)
+    for words in ("lr is nan", "b2 is 1.0", "eps is -1.0", "3 things are wrong"):
+        assert words in output
+    assert "holds no hyperparameters" not in output
+
+
+def test_a_rate_that_a_scheduler_rounded_to_below_zero_is_zero(tmp_path):
+    saved(tmp_path / "a.pt", lambda _, g: g.update(lr=-1.9e-20, initial_lr=1e-3))
+    run(tmp_path / "a.pt", 0)
+    saved(tmp_path / "a.pt", lambda _, g: g.update(lr=-1.9e-3, initial_lr=1e-3))
+    assert "lr is -0.0019" in run(tmp_path / "a.pt", 1)

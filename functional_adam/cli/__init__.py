@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import sys
 
 from ._interrupt import interruptible
@@ -25,4 +26,9 @@ def main() -> None:
     with interruptible():
         from .app import app
 
-        app()
+        try:
+            app()
+        except OSError as error:  # a full disk behind stdout, above all
+            # What is left to be written would fail once more as the interpreter ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            sys.exit(f"functional-adam ended early: {error}")

@@ -27,8 +27,11 @@ def fail(message: str, status: int = 2) -> NoReturn:
 
 def check_writable(*paths: Path | None) -> None:
     """Refuse, with status 2, before the work and not after."""
-    for path in paths:
-        if path in (None, STDOUT):
+    given = [path for path in paths if path is not None]
+    if len({*given}) < len(given):
+        fail(f"cannot write two outputs to {given[0]}: give each a file of its own")
+    for path in given:
+        if path == STDOUT:
             continue
         if path.is_dir() or not path.absolute().parent.is_dir():
             fail(f"cannot write {path}: not a file in a folder that exists")

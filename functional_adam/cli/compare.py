@@ -48,7 +48,7 @@ def compare(
     if "tpe" in names or "gp" in names:
         need("optuna")
     from ._tune.comparing import as_json, as_lines, as_markdown, compared
-    from ._tune.tasks import prepared
+    from ._tune.tasks import check_asked, prepared
 
     try:
         sizes = [float(b) for b in budgets.split(",") if b]
@@ -56,6 +56,10 @@ def compare(
         sizes = []
     if not sizes:
         fail(f"--budgets {budgets}: must be numbers with commas between", 2)
+    try:
+        check_asked(names, sizes)
+    except (UsageError, ImportError) as error:
+        fail(str(error), 2)
     check_folder("--out", out)
     try:
         prepared_task, space = prepared(task, None, steps, search or [])

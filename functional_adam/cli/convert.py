@@ -19,7 +19,7 @@ FORMATS = {
     ".safetensors": "safetensors",
     **dict.fromkeys(("", ".orbax"), "orbax"),
 }
-_ORBAX = "_METADATA", "_CHECKPOINT_METADATA"  # files of an orbax checkpoint
+ORBAX_FILES = "_METADATA", "_CHECKPOINT_METADATA"
 NEEDS = {"torch": ("torch",), "safetensors": ("torch", "safetensors"), "orbax": ("torch", "orbax")}
 
 
@@ -104,12 +104,14 @@ def _check_paths(source: Path, target: Path, force: bool) -> None:
         fail(f"SOURCE {source}: there is no such file", 2)
     if target.exists() and source.samefile(target):
         fail(f"TARGET {target} is SOURCE", 2)
+    if target.exists() and not (target.is_file() or target.is_dir()):
+        fail(f"TARGET {target} is neither a file nor a folder: --force replaces no such", 2)
     if (target.exists() or target.is_symlink()) and not force:
         fail(f"TARGET {target} exists: --force replaces it", 2)
     if (
         target.is_dir()
         and any(target.iterdir())
-        and not any((target / name).exists() for name in _ORBAX)
+        and not any((target / name).exists() for name in ORBAX_FILES)
     ):
         fail(f"TARGET {target} is a folder with other things in it: --force replaces no such", 2)
     if not target.absolute().parent.is_dir():

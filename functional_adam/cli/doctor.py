@@ -18,6 +18,12 @@ def doctor(
     checkpoint: Annotated[
         Path, typer.Argument(help="torch (.pt .pth .ckpt), .safetensors, or an orbax directory.")
     ],
+    model_key: Annotated[
+        str | None, typer.Option(help="Where the parameters are: keys with dots between.")
+    ] = None,
+    optimizer_key: Annotated[
+        str | None, typer.Option(help="Where the optimizer's state is.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write findings here; - for stdout.")] = None,
 ) -> None:
     """Read a checkpoint and say what is wrong with its optimizer, parameter by parameter.
@@ -38,7 +44,7 @@ def doctor(
     from ._doctor.read import read
 
     try:
-        patient = read(checkpoint, form)
+        patient = read(checkpoint, form, model_key, optimizer_key)
         findings = examine(patient)
     except (ValueError, TypeError, OSError) as error:
         fail(str(error), 1)

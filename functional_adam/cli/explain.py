@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._interrupt import INTERRUPTED
-from ._output import STDOUT, fail, write
+from ._output import STDOUT, check_writable, fail, write
 
 if TYPE_CHECKING:
     from functional_adam import Explanation
@@ -34,6 +34,7 @@ def explain(
     if a is None:
         _list()
         return
+    check_writable(json)
     try:
         explanation = _explain(a, b or "torch", algorithm, steps, weight_decay)
     except ValueError as error:

@@ -57,7 +57,8 @@ def _walk(state: Any, known: dict[str, Any]) -> Iterator[tuple[Any, dict[str, An
 
     for node in jax.tree.leaves(state, is_leaf=stop):
         if _injects(node):
-            yield from _walk(node.inner_state, known | dict(node.hyperparams))
+            own = node if isinstance(node, dict) else node._asdict()
+            yield from _walk(own["inner_state"], known | dict(own["hyperparams"]))
         elif is_master(node):
             yield from _walk(node["inner"] if isinstance(node, dict) else node.inner, known)
         elif adam_moments.is_adam(node):
@@ -65,6 +66,8 @@ def _walk(state: Any, known: dict[str, Any]) -> Iterator[tuple[Any, dict[str, An
 
 
 def _injects(x: Any) -> bool:
+    if isinstance(x, dict):
+        return {"hyperparams", "inner_state"} <= x.keys()
     return hasattr(x, "hyperparams") and hasattr(x, "inner_state")
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
 LEAST = 6  # full trainings: a fan of learning rates has at least six points
+MOST = 10**6  # full trainings: a strategy draws the points of a stage at once
 FRESH = 4  # seeds of the baseline and, from LARGE on, of the confirmation
 LARGE = 32  # full trainings from which four configurations are confirmed on four seeds
 
@@ -50,9 +50,9 @@ class Plan:
     half: bool = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.runs, int | float) and LEAST <= self.runs < math.inf):
+        if not (isinstance(self.runs, int | float) and LEAST <= self.runs <= MOST):
             raise ValueError(
-                f"budget must be a number of full trainings >= {LEAST}, got {self.runs!r}"
+                f"budget must be a number of full trainings in [{LEAST}, {MOST}], got {self.runs!r}"
             )
         if self.steps < 1:
             raise ValueError(f"steps must be at least 1, got {self.steps}")

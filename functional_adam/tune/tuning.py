@@ -16,7 +16,7 @@ import jax
 from ._choose import choose_execution
 from ._execution import Execution
 from ._hyper import check_space
-from .budget import LEAST, Plan
+from .budget import LEAST, MOST, Plan
 from .engine import held_out, population
 from .head import check_same, end_of, head, last_head, name_of
 from .jobs import Job
@@ -222,7 +222,7 @@ def _measured(
         left = max(0.0, seconds - (time.monotonic() - started)) * MARGIN
         # Eight held-out trainings come after the search.
         runs = math.floor(left * workers / max(each, 1e-9)) - 8.0
-        return dict(seconds=seconds, runs=min(max(runs, float(LEAST)), 1e6))
+        return dict(seconds=seconds, runs=min(max(runs, float(LEAST)), float(MOST)))
 
     found = work.agreed(f"measured for {seconds:g} s", measure)
     return dataclasses.replace(plan, runs=found["runs"])

@@ -53,7 +53,12 @@ def read_entry(entry: Mapping[str, Any], algorithm: Algorithm, group: int, name:
     }
     # Checkpoints of torch before 1.12 hold a number.
     step = entry["step"]
-    step = to_array(step, f"step of {name}") if isinstance(step, Tensor) else np.float32(step)
+    if isinstance(step, Tensor):
+        step = to_array(step, f"step of {name}")
+    elif isinstance(step, int) and LARGEST_FLOAT32_STEP < step < 2**31:
+        step = step_scalar(step)
+    else:
+        step = np.float32(step)
     if step.shape != () or not 0 <= step < 2**31 or step != int(step):
         raise ValueError(f"step of {name} must be a whole number in [0, 2**31), got {step}")
     moments = {field: codes.get(field, fields[field]) for field in algorithm.rule.moments}

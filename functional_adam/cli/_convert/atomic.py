@@ -32,11 +32,26 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
         os.replace(part, target)
         _sync(target.parent)
     finally:
-        _remove(part)
+        # Libraries that write to a name of their own first begin it with the one they were given.
+        for left in [x for x in target.parent.iterdir() if x.name.startswith(part.name)]:
+            _remove(left)
         # After a failure between the two renames the old one is all there is.
         if old.exists() and not target.exists():
             os.rename(old, target)
         _remove(old)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What a library raises as it writes, as OSError: a full disk is another error in each."""
+    try:
+        yield
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        if "No space left" not in reason:
+            free = shutil.disk_usage(path.absolute().parent).free
+            reason += f" ({free:,} bytes are free where it lies)"
+        raise OSError(f"TARGET cannot be written: {reason}") from error
 
 
 def _flush(path: Path) -> None:

@@ -127,18 +127,42 @@ def at_key(
         found = held
         for part in key.split("."):
             try:
-                found = found[int(part)] if isinstance(found, list | tuple) else found[part]
+                found = _entered(found, part)
             except (KeyError, IndexError, ValueError, TypeError):
                 raise ValueError(f"--{what}-key {key}: there is no {part!r}") from None
         if not fits(found):
             raise ValueError(f"--{what}-key {key}: what lies there is no {what}'s state")
         return found, key.split(".")[0]
     for name in usual:
-        if isinstance(held, Mapping) and name in held and fits(held[name]):
-            return held[name], name
+        found = held[name] if isinstance(held, Mapping) and name in held else None
+        if isinstance(found, list | tuple) and len(found) == 1:  # Lightning's optimizer
+            found = found[0]
+        if found is not None and fits(found):
+            return found, name
     if not optional and fits(held):
         return held, None
     if optional:
         return None, None
     keys = ", ".join(map(str, held)) if isinstance(held, Mapping) else type(held).__name__
     raise ValueError(f"found no {what}'s state: pass --{what}-key; there are {keys}")
+
+
+def _entered(found: Any, part: str) -> Any:
+    return found[int(part)] if isinstance(found, list | tuple) else found[part]
+
+
+def placed(values: Mapping[str, Any]) -> Any:
+    """Values by keys with dots between, where `at_key` finds them: in dicts, and a list for 0.
+
+    Raises:
+        UsageError: one of them lies within another.
+    """
+    members: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        first, _, rest = key.partition(".")
+        members.setdefault(first, {})[rest] = value
+    for first, own in members.items():
+        if "" in own and len(own) > 1:
+            raise UsageError(f"--model-key and --optimizer-key: one lies within the other, {first}")
+    made = {first: own[""] if "" in own else placed(own) for first, own in members.items()}
+    return [made["0"]] if [*made] == ["0"] else made

@@ -73,8 +73,8 @@ def aliases_of(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _encode(key: str, value: Any) -> Any:
-    if isinstance(value, torch.Tensor) and value.ndim == 0:
-        return {"tensor": value.item(), "dtype": str(value.dtype).removeprefix("torch.")}
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        return {"tensor": value.tolist(), "dtype": str(value.dtype).removeprefix("torch.")}
     if isinstance(value, tuple):
         return {"tuple": [_encode(key, x) for x in value]}
     if value is None or isinstance(value, bool | int | float | str):

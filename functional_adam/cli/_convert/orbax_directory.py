@@ -28,7 +28,9 @@ from functional_adam_torch.moving.record import Group, Leaf, Record
 from functional_adam_torch.moving.state_entries import from_moments, other_algorithm
 
 from .._output import UsageError
+from ..convert import ORBAX_FILES
 from . import as_optax, metadata
+from .atomic import writing
 from .choices import Choices, at_key
 
 KEY = "functional_adam"
@@ -195,7 +197,8 @@ def _leaf(name: str, index: int, group: Group, own: Any) -> Leaf:
 def _save(path: Path, tree: Any, custom: Any) -> None:
     import orbax.checkpoint as ocp
 
-    with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    handler = ocp.PyTreeCheckpointHandler()
+    with _quiet(), writing(path), ocp.Checkpointer(handler) as checkpointer:
         checkpointer.save(path.absolute(), ocp.args.PyTreeSave(tree), custom_metadata=custom)
 
 
@@ -205,6 +208,8 @@ def _restore(path: Path) -> tuple[Any, dict[str, Any]]:
     with _quiet(), ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         found = checkpointer.metadata(path.absolute())
         if found.item_metadata is None:
+            if any((path / name).exists() for name in ORBAX_FILES):
+                raise ValueError(f"{path} is damaged: orbax cannot read its arrays")
             raise ValueError(f"{path} is not an orbax checkpoint{_hint(path)}")
         as_numpy = ocp.RestoreArgs(restore_type=np.ndarray)
         args = jax.tree.map(lambda _: as_numpy, found.item_metadata.tree)
@@ -222,10 +227,10 @@ def _hint(path: Path) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop orbax's warnings about files that a checkpoint of someone else need not have."""
+    """Drop what orbax logs: files that others need not have, and errors that it raises as well."""
     log = logging.getLogger("absl")
     before = log.level
-    log.setLevel(logging.ERROR)
+    log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -27,6 +27,7 @@ from functional_adam_torch.moving._tensors import to_array, to_tensor
 from functional_adam_torch.moving.record import Leaf, Record, initial
 
 from . import metadata
+from .atomic import writing
 
 KEY = "functional_adam"
 
@@ -89,7 +90,9 @@ def write(record: Record, path: Path) -> None:
         [name for name, x in arrays.items() if x.dtype == np.complex128],
     )
     tensors: dict[str, torch.Tensor] = {name: to_tensor(x) for name, x in arrays.items()}
-    save_file(tensors, path, metadata={KEY: json.dumps(metadata.as_json(record))})
+    about = {KEY: json.dumps(metadata.as_json(record))}
+    with writing(path):
+        save_file(tensors, path, metadata=about)
 
 
 def _wanted(found: Any, arrays: dict[str, Any]) -> dict[str, tuple[int, ...]]:

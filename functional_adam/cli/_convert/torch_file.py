@@ -20,11 +20,12 @@ from functional_adam_torch.moving._tensors import to_array, to_tensor
 from functional_adam_torch.moving.record import Group, Record, algorithm_of, in_torch_layout
 from functional_adam_torch.moving.state_entries import read_entry, write_entry
 
-from .choices import Choices, at_key
+from .atomic import writing
+from .choices import Choices, at_key, placed
 
 MODEL, OPTIMIZER = (
     ("model", "model_state_dict", "state_dict"),
-    ("optimizer", "optimizer_state_dict"),
+    ("optimizer", "optimizer_state_dict", "optimizer_states"),
 )
 
 
@@ -83,12 +84,15 @@ def write(record: Record, path: Path, choices: Choices) -> None:
             state[position[name]] = entry
     optimizer = {"state": state, "param_groups": groups}
     if not record.values:
-        torch.save(optimizer, path)
+        with writing(path):
+            torch.save(optimizer, path)
         return
     model = {name: to_tensor(x) for name, x in record.values.items()}
     model |= {name: model[first] for name, first in record.aliases.items()}
     keys = choices.model_key or MODEL[0], choices.optimizer_key or OPTIMIZER[0]
-    torch.save(dict(zip(keys, (model, optimizer), strict=True)), path)
+    held = placed(dict(zip(keys, (model, optimizer), strict=True)))
+    with writing(path):
+        torch.save(held, path)
 
 
 def _load(path: Path) -> Mapping[str, Any]:

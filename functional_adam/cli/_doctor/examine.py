@@ -49,7 +49,8 @@ def examine(patient: Patient) -> list[Finding]:
     for name, entry in patient.entries.items():
         found += _parameter(patient, name, entry, kept.get(patient.group.get(name, -1), {*entry}))
     for name, value in patient.values.items():
-        found += _finite("file", f"parameter {name}", value)
+        optimized = name in patient.entries or not patient.named
+        found += _finite("file", f"parameter {name}" if optimized else name, value, optimized)
     return [*found, *_steps(patient)]
 
 
@@ -82,7 +83,7 @@ def _parameter(
     if not sizes:
         return
     m, v = wide[moments[0]], wide[sizes[0]]
-    if dead := int(_figures.dead((v != 0) | (m != 0), v).sum()):
+    if dead := int(_figures.dead((v != 0) | ((m != 0) & ~np.isnan(m)), v).sum()):
         yield Finding(
             True, name, f"{dead} of v are 0 where m is not: divided by eps alone. Keep v in float32"
         )
@@ -115,14 +116,16 @@ def _memory(patient: Patient, name: str, v: Any, wide: Any) -> Iterator[Finding]
         )  # fmt: skip
 
 
-def _finite(where: str, field: str, x: Any) -> Iterator[Finding]:
+def _finite(where: str, field: str, x: Any, optimized: bool = True) -> Iterator[Finding]:
+    """What is not finite; infinite is no fault of a buffer, which may be a mask."""
     x = np.asarray(x)
     if x.dtype.kind in "biu":
         return
     wide = x.astype(_wide(x))
     for word, bad in (("NaN", np.isnan(wide)), ("infinite", np.isinf(wide))):
         if count := int(bad.sum()):
-            yield Finding(True, where, f"{count} of {x.size} of {field} are {word}")
+            wrong = optimized or word == "NaN"
+            yield Finding(wrong, where, f"{count} of {x.size} of {field} are {word}")
 
 
 def _steps(patient: Patient) -> Iterator[Finding]:
@@ -148,7 +151,7 @@ def _steps(patient: Patient) -> Iterator[Finding]:
 
 def _groups(patient: Patient) -> Iterator[Finding]:
     if not patient.groups:
-        yield Finding(False, "file", "holds no hyperparameters: b2 = 0.999 is assumed")
+        yield Finding(False, "file", f"holds no hyperparameters: b2 = {_B2} is assumed")
     for index, group in enumerate(patient.groups):
         where = f"group {index}"
         if damaged := _damaged(group):
@@ -196,6 +199,7 @@ def _damaged(group: Mapping[str, Any]) -> str:
 
 
 def _b2(patient: Patient, name: str) -> float:
+    """Of the parameter's group; the default where nothing says it."""
     index = patient.group.get(name)
     if index is None or "betas" not in patient.groups[index] or _damaged(patient.groups[index]):
         return _B2

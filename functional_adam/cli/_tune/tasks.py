@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,29 @@ def prepared(name: str, dtype: str | None, steps: int | None, search: list[str])
         raise UsageError(f"--search: {error}") from None
     task.check()
     return task, space
+
+
+def check_asked(
+    strategies: Sequence[str], budgets: Sequence[float], seconds: float | None = None
+) -> None:
+    """What a study would refuse, before anything is made.
+
+    Raises:
+        UsageError: a strategy, a budget or a time is not allowed.
+        ImportError: a strategy needs a package that is not installed.
+    """
+    from functional_adam.tune.budget import Plan
+    from functional_adam.tune.strategies import strategy_named
+
+    try:
+        for name in strategies:
+            strategy_named(name)
+        for runs in budgets:
+            Plan(runs, steps=1, seed=0)
+    except ValueError as error:
+        raise UsageError(f"--{error}") from None
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"--seconds {seconds:g}: must be a positive number")
 
 
 def _space(search: list[str], steps: int) -> Any:
