@@ -12,6 +12,7 @@ import os
 import sys
 
 from ._interrupt import interruptible
+from ._noise import hush
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    hush()
     with interruptible():
         from .app import app
 
