@@ -70,7 +70,8 @@ FAULTS = [
     (lambda _, g: g.update(eps=0.0), "eps is 0: a zero gradient divides 0 by 0"),
     (lambda _, g: g.update(lr=float("nan")), "lr is nan"),
     (lambda _, g: g.update(betas=None), "group 0: betas is None: not a number"),
-    (lambda _, g: g.update(betas=0.9), "group 0: betas is 0.9: not numbers"),
+    (lambda _, g: g.update(betas=0.9), "group 0: betas is 0.9: not a pair of numbers"),
+    (lambda _, g: g.update(betas=(0.9,)), "betas is (0.9,): not a pair of numbers"),
     (lambda _, g: g.update(lr="x"), "group 0: lr is 'x': not a number"),
 ]
 
@@ -164,6 +165,8 @@ def test_wrong_usage_and_files_that_are_none(tmp_path):
     run(tmp_path / "none.pt", 2)
     (tmp_path / "a.txt").write_text("x")
     run(tmp_path / "a.txt", 2)
+    (tmp_path / "a.safetensors").write_text("x")
+    assert "says itself" in run(tmp_path / "a.safetensors", 2, "--model-key", "model")
     torch.save({"weight": torch.zeros(2)}, tmp_path / "b.pt")
     assert "no optimizer" in run(tmp_path / "b.pt", 1)
     np.save(tmp_path / "c.npy", np.zeros(2))
@@ -199,7 +202,7 @@ def test_nan_is_not_told_twice(tmp_path):
         entry["exp_avg_sq"].zero_()
 
     saved(tmp_path / "a.pt", fault)
-    assert "1 things are wrong" in run(tmp_path / "a.pt", 1)
+    assert "1 thing is wrong" in run(tmp_path / "a.pt", 1)
 
 
 def test_a_buffer_may_be_a_mask_with_infinities(tmp_path):
@@ -211,6 +214,9 @@ def test_a_buffer_may_be_a_mask_with_infinities(tmp_path):
         held = model | {"mask": buffer, "b": torch.full((3, 4), parameter)}
         of_two_groups(tmp_path / "a.pt", ["a", "b"], lambda *_: None, held)
         run(tmp_path / "a.pt", 1)
+    # Of two networks with the same names it is not known which are parameters.
+    of_two_groups(tmp_path / "a.pt", ["b", "b"], lambda *_: None, held)
+    assert "12 of 12 of parameter b are infinite" in run(tmp_path / "a.pt", 1)
 
 
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adagrad])

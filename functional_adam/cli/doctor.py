@@ -38,6 +38,8 @@ def doctor(
     if not checkpoint.exists():
         fail(f"CHECKPOINT {checkpoint}: there is no such file", 2)
     form = _format(checkpoint, "CHECKPOINT")
+    if form == "safetensors" and (model_key or optimizer_key):
+        fail("--model-key and --optimizer-key: a .safetensors file says itself where things lie")
     need(*NEEDS[form])
     check_writable(json)
     from ._doctor.examine import examine
@@ -55,7 +57,8 @@ def doctor(
         typer.echo(f"{checkpoint}: {patient.kind}; {len(patient.entries)} parameters")
         for x in findings:
             typer.echo(f"{'wrong' if x.wrong else 'note '}  {x.where}: {x.what}")
-        typer.echo(f"{len(wrong)} things are wrong" if wrong else "nothing is wrong")
+        count = {0: "nothing is", 1: "1 thing is"}.get(len(wrong), f"{len(wrong)} things are")
+        typer.echo(f"{count} wrong")
     record = dict(
         file=str(checkpoint),
         kind=patient.kind,

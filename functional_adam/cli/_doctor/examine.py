@@ -193,8 +193,9 @@ def _damaged(group: Mapping[str, Any]) -> str:
             _ = [_number(x) for x in (value if isinstance(value, tuple | list) else [value])]
         except (TypeError, ValueError):
             return f"{name} is {value!r}: not a number"
-    if "betas" in group and not (isinstance(group["betas"], tuple | list) and group["betas"]):
-        return f"betas is {group['betas']!r}: not numbers"
+    betas = group.get("betas", _BETAS)
+    if not isinstance(betas, tuple | list) or len(betas) < 2:
+        return f"betas is {betas!r}: not a pair of numbers"
     return ""
 
 

@@ -80,7 +80,7 @@ def _torch(path: Path, model_key: str | None, optimizer_key: str | None) -> Pati
     rows = ALGORITHMS.values()
     fields = {theirs: ours for row in rows for ours, theirs in row.torch_state.items()}
     given = collections.Counter(x for own in found.groups for x in own.get("param_names") or ())
-    found.named = bool(given)
+    found.named = {*given.values()} == {1}
     for index, group in enumerate(found.groups):
         ids = group["params"]
         own_names = group.get("param_names") or [f"parameter {i}" for i in ids]
