@@ -7,6 +7,8 @@ from typing import Any
 
 import jax
 
+from ._packed import is_packed, plain
+
 Mask = Any | Callable[[Any], Any] | None
 
 
@@ -14,10 +16,34 @@ def tree_of(given: Any, params: Any) -> Any:
     """The tree: `given`, or what it makes of params if it is a function.
 
     As optax tells them: a tree whose class happens to be callable, an Equinox module of bools, is
-    no function; it has leaves that are not callable.
+    no function; it has leaves that are not callable. Of packed parameters a function is shown the
+    shapes and dtypes of the leaves.
+
+    Raises:
+        ValueError: it does not say the same of all leaves of a buffer.
     """
     leaves = jax.tree.leaves(given)
-    return given(params) if leaves and all(map(callable, leaves)) else given
+    if not (leaves and all(map(callable, leaves))):
+        return given
+    if not _holds_packed(params):
+        return given(params)
+    shown = jax.tree.map(
+        lambda x: x.layout.shown() if is_packed(x) else x, params, is_leaf=is_packed
+    )
+    made = given(shown)
+    if _holds_packed(made):
+        return made
+    made = spread(made, shown, "what a function returns")
+    return jax.tree.map(
+        lambda x, part: x.layout.pack(jax.tree.map(plain, part)) if is_packed(x) else part,
+        params,
+        made,
+        is_leaf=is_packed,
+    )
+
+
+def _holds_packed(tree: Any) -> bool:
+    return any(map(is_packed, jax.tree.leaves(tree, is_leaf=is_packed)))
 
 
 def spread(tree: Any, params: Any, what: str, is_leaf: Callable[[Any], bool] | None = None) -> Any:

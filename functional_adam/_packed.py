@@ -79,6 +79,23 @@ class Layout:
             jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]
         )
 
+    def shown(self) -> Any:
+        """The parameters' tree, of shapes and dtypes."""
+        pairs = zip(self.shapes, self.dtypes, strict=True)
+        return self.treedef.unflatten([jax.ShapeDtypeStruct(*pair) for pair in pairs])
+
+    def pack(self, tree: Any) -> Packed:
+        """A tree of arrays, or of what is the same for all leaves of a buffer: a mask, labels.
+
+        Raises:
+            ValueError: it has another structure or other shapes, or leaves of one buffer differ.
+        """
+        try:
+            leaves = self.treedef.flatten_up_to(tree)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"the tree was packed with another structure: {error}") from error
+        return Packed([self.gather(buffer, leaves) for buffer in self.buffers], self)
+
     def sizes(self, buffer: Buffer) -> tuple[int, ...]:
         """Elements of the leaves of a buffer, and of the zeros at its end if there are any."""
         sizes = tuple(math.prod(self.shapes[i]) for i in buffer.members)
@@ -186,6 +203,13 @@ class Packed:
 def is_packed(x: Any) -> bool:
     """Whether a node is `Packed`."""
     return isinstance(x, Packed)
+
+
+def plain(label: Any) -> Any:
+    """A label as Python has it: of NumPy and JAX are scalars, which are no leaves of parameters."""
+    if isinstance(label, np.generic | np.ndarray | jax.Array) and np.ndim(label) == 0:
+        return label.item()
+    return label
 
 
 def _refuse_shapes(leaves: Sequence[Any], what: str) -> None:

@@ -15,12 +15,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.core import Tracer
 
 from ._masks import spread, tree_of
-from ._packed import WIDTH, Buffer, Layout, Packed, is_array, is_packed
+from ._packed import WIDTH, Buffer, Layout, Packed, is_array, is_packed, plain
 
 SMALL = 1 << 16
 """Elements up to which a leaf shares a buffer: beyond, copying costs what the sharing saves."""
@@ -66,9 +65,9 @@ class Packing:
             ValueError: structures or shapes differ.
         """
         if like is None:
-            return self._pack(tree)
+            return self.layout.pack(tree)
         return jax.tree.map(
-            lambda node, part: self._pack(part) if is_packed(node) else part,
+            lambda node, part: self.layout.pack(part) if is_packed(node) else part,
             like,
             tree,
             is_leaf=is_packed,
@@ -88,7 +87,7 @@ class Packing:
             ValueError: leaves of one buffer have different labels: they have to be packed apart,
                 `pack(params, by=labels)`.
         """
-        return self._pack(jax.tree.map(_plain, _spread(labels, self._shapes())))
+        return self.layout.pack(jax.tree.map(plain, _spread(labels, self.layout.shown())))
 
     def on_leaves(
         self, inner: optax.GradientTransformation
@@ -113,12 +112,6 @@ class Packing:
 
         return optax.GradientTransformationExtraArgs(init, update)
 
-    def _shapes(self):
-        layout = self.layout
-        return layout.treedef.unflatten(
-            [jax.ShapeDtypeStruct(*pair) for pair in zip(layout.shapes, layout.dtypes, strict=True)]
-        )
-
     def _unpack(self, x):
         if not is_packed(x):
             return x
@@ -134,14 +127,6 @@ class Packing:
                 leaves[i] = leaf
         return self.layout.treedef.unflatten(leaves)
 
-    def _pack(self, tree):
-        try:
-            leaves = self.layout.treedef.flatten_up_to(tree)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"the tree was packed with another structure: {error}") from error
-        gathered = [self.layout.gather(buffer, leaves) for buffer in self.layout.buffers]
-        return Packed(gathered, self.layout)
-
 
 def pack(params: Any, *, by: Any = None, small: int | None = SMALL) -> tuple[Packed, Packing]:
     """Put parameters of one dtype and sharding into few buffers, and return how to get them out.
@@ -152,8 +137,9 @@ def pack(params: Any, *, by: Any = None, small: int | None = SMALL) -> tuple[Pac
     a buffer itself. The packed parameters are a pytree: every transformation takes them, and what
     works element by element gives the same numbers. What looks at whole leaves (their shape, norm
     or path: trust ratios, clipping by block, random rounding, blocks of `moments="int8"`) sees
-    buffers. In the zeros at the end gradients and steps are zero, unless a transformation makes
-    something of nothing, as eps = 0 does.
+    buffers, and so does a function that optax is given for a mask or for labels, which wants
+    `unpack.labels(function)`; ours are shown the leaves. In the zeros at the end gradients and
+    steps are zero, unless a transformation makes something of nothing, as eps = 0 does.
 
     Args:
         params: tree of arrays; None and empty containers are kept.
@@ -177,11 +163,11 @@ def pack(params: Any, *, by: Any = None, small: int | None = SMALL) -> tuple[Pac
     """
     if small is not None and (isinstance(small, bool) or small < 1):
         raise ValueError(f"small must be None or at least 1, got {small!r}")
-    if any(is_packed(x) for x in jax.tree.leaves(params, is_leaf=is_packed)):
+    if any(map(is_packed, jax.tree.leaves(params, is_leaf=is_packed))):
         raise TypeError("params is packed already")
     paths, treedef = jax.tree_util.tree_flatten_with_path(params)
     arrays = [_array(path, leaf) for path, leaf in paths]
-    labels = map(_plain, treedef.flatten_up_to(_spread(by, params)))
+    labels = map(plain, treedef.flatten_up_to(_spread(by, params)))
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, (x, label) in enumerate(zip(arrays, labels, strict=True)):
         groups.setdefault((_place(i, x, small), str(x.dtype), label), []).append(i)
@@ -208,13 +194,6 @@ def _place(i: int, x: Any, small: int | None) -> tuple[Hashable, ...]:
     if small is None or x.size <= small:
         return "flat", where
     return ("flat", where, i) if x.ndim == 1 and x.size % WIDTH else ("alone", i)
-
-
-def _plain(label: Any) -> Any:
-    """A label as Python has it: of NumPy and JAX are scalars, which are no leaves of parameters."""
-    if isinstance(label, np.generic | np.ndarray | jax.Array) and np.ndim(label) == 0:
-        return label.item()
-    return label
 
 
 def _array(path: Any, leaf: Any) -> jax.Array:

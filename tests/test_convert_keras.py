@@ -109,6 +109,23 @@ def test_there_and_back_is_bit_equal(name, options, dtype):
         assert np.asarray(a.value).tobytes() == np.asarray(b.value).tobytes()
 
 
+@pytest.mark.parametrize(("name", "options"), [CASES[0], CASES[4]])
+def test_neither_side_holds_what_the_other_may_donate(name, options):
+    variables, optimizer = _make(name, options)
+    optimizer.apply(_gradients(0), variables)
+    tx, params, state = fa.from_keras(optimizer)
+    fa.to_keras(params, state, optimizer)
+    kept = [*variables, *optimizer.variables]
+    kept += [optimizer._u_product] if name == "Nadam" else []
+    before = [np.asarray(v.value) for v in kept]
+    g = dict(zip(params, _gradients(1), strict=True))
+    step = jax.jit(lambda p, s: fa.apply_update(tx, g, s, p), donate_argnums=(0, 1))
+    step(params, state)
+    assert all(x.is_deleted() for x in params.values())
+    for v, x in zip(kept, before, strict=True):
+        assert np.asarray(v.value).tobytes() == x.tobytes()
+
+
 def test_errors_say_what_to_do():
     _, adam = _make("Adam", {})
     _, nadam = _make("Nadam", {})

@@ -151,6 +151,34 @@ def test_masks_decays_and_partitions_reach_their_leaves():
         assert (want["dense"]["b"] != want["dense"]["w"][0]).any(), name
 
 
+def test_a_function_is_shown_the_leaves_and_not_the_buffers():
+    """`ndim > 1`, the usual mask, holds for every buffer."""
+    p = params()
+    zeros = jax.tree.map(jnp.zeros_like, p)
+    packed, unpack = fa.pack(p, by=is_matrix)
+    want, _ = (tx := fa.adamw(0.1, weight_decay=0.5, mask=is_matrix)).update(zeros, tx.init(p), p)
+    for mask in (is_matrix, lambda p: unpack.labels(is_matrix)):
+        tx = fa.adamw(0.1, weight_decay=0.5, mask=mask)
+        got, _ = tx.update(unpack.pack(zeros), tx.init(packed), packed)
+        assert_equal(unpack(got), want)
+    # Within a larger tree, and beside leaves that are not packed.
+    both, zero = (
+        {"own": packed, "w": jnp.ones((2, 2))},
+        {"own": unpack.pack(zeros), "w": jnp.zeros((2, 2))},
+    )
+    tx = fa.adamw(0.1, weight_decay=0.5, mask=is_matrix)
+    got, _ = tx.update(zero, tx.init(both), both)
+    assert_equal(unpack(got["own"]), want)
+    assert (got["w"] < 0).all()
+    tx = fa.adamw(0.1, weight_decay=0.5, mask=lambda p: True)
+    got, _ = tx.update(zero, tx.init(both), both)
+    assert all((x < 0).any() for x in jax.tree.leaves(got))
+    packed, unpack = fa.pack(p)
+    tx = fa.adamw(0.1, weight_decay=0.5, mask=is_matrix)
+    with pytest.raises(ValueError, match=r"in the same buffer has .*: pack them apart, with by="):
+        tx.update(unpack.pack(zeros), tx.init(packed), packed)
+
+
 def test_what_looks_at_leaves_is_shown_leaves():
     p = params()
     g = gradients(0, p)

@@ -115,12 +115,13 @@ def to_keras(params: Any, state: Any, optimizer: Any) -> Any:
     names.refuse("params and state do not fit the optimizer", lines)
     slots = slots_of(optimizer, algorithm, variables)
     for path, variable in variables.items():
-        variable.assign(values[path])
+        # Keras keeps the array that it is given, and each side may donate its own.
+        variable.assign(jnp.copy(values[path]))
         for field, slot in slots[path].items():
-            slot.assign(found[path].moments[field])
+            slot.assign(jnp.copy(found[path].moments[field]))
     first = next(iter(found.values()))
     for field, value in first.scalars.items():
-        getattr(optimizer, algorithm.keras_state[field]).assign(value)
+        getattr(optimizer, algorithm.keras_state[field]).assign(jnp.copy(value))
     optimizer.iterations.assign(counts.pop())
     return optimizer
 
