@@ -46,12 +46,35 @@ def float32_codec() -> Codec:
 
 
 def bfloat16_codec() -> Codec:
-    """The upper half of a float32, stochastically rounded; every leaf."""
+    """The upper half of a float32, stochastically rounded; every leaf.
+
+    Derivatives pass as through casts.
+    """
     return Codec(
         lambda like: zeros_like(like, jnp.bfloat16),
-        lambda code, shape: _words.from_bits(_words.of_half(code)),
-        lambda x, old, bits: as_bfloat16(x.astype(jnp.float32), bits),
+        lambda code, shape: _widened(code),
+        lambda x, old, bits: _narrowed(x.astype(jnp.float32), bits),
     )
+
+
+@jax.custom_jvp
+def _widened(code):
+    return _words.from_bits(_words.of_half(code))
+
+
+@jax.custom_jvp
+def _narrowed(x, bits):
+    return as_bfloat16(x, bits)
+
+
+@_widened.defjvp
+def _widened_jvp(primals, tangents):
+    return _widened(*primals), tangents[0].astype(jnp.float32)
+
+
+@_narrowed.defjvp
+def _narrowed_jvp(primals, tangents):
+    return _narrowed(*primals), tangents[0].astype(jnp.bfloat16)
 
 
 def as_bfloat16(x: Any, bits: Any, ops: Any = _words) -> Any:
@@ -68,7 +91,8 @@ def int8_codec(*, signed: bool, min_size: int = _int8.MIN_SIZE, block: int = _in
     sign, a positive number never becomes zero.
 
     Leaves under `min_size` elements, or whose last axis has no divisor from 16 to `block`, stay
-    float32. A block with an element that is not finite decodes to no finite number.
+    float32. A block with an element that is not finite decodes to no finite number. Codes are
+    integers, through which no derivatives pass: an update has none by the gradients.
 
     On a mesh, a last axis that is sharded into pieces that are no multiple of the block needs
     smaller ones: 768 over 8 devices, 96 each, takes `block=96`. Otherwise a step communicates, and

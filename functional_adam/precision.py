@@ -8,8 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
+from jax.dtypes import float0
 
 from . import _check
 from ._bits import leaf_id, random_bits
@@ -49,7 +51,7 @@ def with_master(
     all of it, of float16 leaves from 2**-17 to 2**16 (in steps of 2**-40 below). Only a weight that
     crosses zero, to less than 2**-16 of itself, may be off by half a unit in the last place of the
     old one, which is where `apply_updates` can land. A leaf that was changed from outside wins: the
-    master is within half a unit in the last place of it.
+    master is within half a unit in the last place of it. Derivatives pass as through casts.
 
     Args:
         inner: any optax transformation or chain; it is given float32 gradients and weights.
@@ -146,7 +148,7 @@ def master_params(params: Any, state: MasterState) -> Any:
 
 def _read(path, p, low):
     if is_half(p):
-        return join(jnp.asarray(p), low)
+        return _joined(jnp.asarray(p), low)
     if low is not None:
         raise TypeError(
             f"params{jax.tree_util.keystr(path)} has become {jnp.result_type(p)}, but the state "
@@ -156,8 +158,19 @@ def _read(path, p, low):
     return p
 
 
-@functools.partial(jax.jit, static_argnums=0, inline=True)
-def _land(extra, u, p, wide, stream):
+@jax.custom_jvp
+def _joined(p, low):
+    return join(p, low)
+
+
+@_joined.defjvp
+def _joined_jvp(primals, tangents):
+    """As of a cast: words have no derivatives."""
+    return _joined(*primals), tangents[0].astype(jnp.float32)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _landed(extra, u, p, wide, stream):
     """The update that takes the leaf to the new weight, and the remainder there."""
     new = wide + u.astype(jnp.float32)
     seed, count, number = stream
@@ -171,6 +184,18 @@ def _land(extra, u, p, wide, stream):
         return update, None
     landed = (old + update).astype(p.dtype)
     return update, jnp.where(_same(landed, leaf), low, remainder(new, landed, extra))
+
+
+@_landed.defjvp
+def _landed_jvp(extra, primals, tangents):
+    """What is added to the leaf's tangent makes it that of the new weight."""
+    du, dp, dwide, _ = tangents
+    update, low = _landed(extra, *primals)
+    tangent = du.astype(jnp.float32) + dwide - dp.astype(jnp.float32)
+    return (update, low), (tangent, None if low is None else np.zeros(low.shape, float0))
+
+
+_land = functools.partial(jax.jit, static_argnums=0, inline=True)(_landed)
 
 
 def _same(a, b):

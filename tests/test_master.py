@@ -256,3 +256,57 @@ def test_float16_masters_next_to_zero_keep_their_sign(bits):
     assert np.abs(got - want).max() <= {32: 2.0**-41, 24: 2.0**-32}[bits]
     updates, state = tx.update(jnp.asarray(want), state, p)
     np.testing.assert_allclose(fa.master_params(p, state), 0, atol=2.0**-31)
+
+
+@every_bits
+@pytest.mark.parametrize("scanned", [False, True])
+def test_derivatives_pass_as_through_casts(bits, scanned):
+    """By a hyperparameter, and by the gradients of steps before; float32 knows what they are."""
+    tx = {
+        True: fa.with_master(fa.adamw(1e-2, weight_decay=0.1), bits=bits),
+        False: fa.adamw(1e-2, weight_decay=0.1),
+    }
+    start = _start()["f"].astype(jnp.bfloat16)
+    weights = jnp.linspace(-1, 1, start.size).reshape(start.shape)
+
+    def end(rate, g, master):
+        def step(carry, t):
+            p, s = carry
+            u, s = tx[master].update(g * (1 + t), s, p, learning_rate=rate)
+            return (optax.apply_updates(p, u), s), None
+
+        p = start if master else start.astype(jnp.float32)
+        carry = p, tx[master].init(p)
+        if scanned:
+            (p, s), _ = jax.lax.scan(step, carry, jnp.arange(4.0))
+        else:
+            for t in range(4):
+                carry, _ = step(carry, t)
+            p, s = carry
+        return jnp.sum(weights * (fa.master_params(p, s) if master else p))
+
+    g = _gradient(0, {"f": weights})["f"]
+    args = jnp.float32(0.05), g
+    got = jax.jit(jax.grad(end, (0, 1)), static_argnums=2)(*args, True)
+    want = jax.grad(end, (0, 1))(*args, False)
+    for a, b in zip(got, want, strict=True):
+        assert jnp.abs(b).max() > 0
+        # Tangents are carried in the leaf's dtype, of 8 bits.
+        np.testing.assert_allclose(a, b, rtol=0, atol=0.05 * float(jnp.abs(b).max()))
+    # Words cast by words are not rounded once more.
+    same = jax.jvp(lambda rate: end(rate, g, True), (args[0],), (jnp.float32(1),))[0]
+    assert same == end(*args, True)
+
+
+def test_derivatives_pass_through_bfloat16_moments():
+    def second(g, moments):
+        tx = fa.adam(0.1, moments=moments)
+        p = jnp.ones((3, 64))
+        _, state = tx.update(g, tx.init(p), p)
+        return jnp.mean(tx.update(jnp.ones_like(p), state, p)[0] * jnp.linspace(-1, 2, 64))
+
+    # Against the second one, so that no step is cut at the bound.
+    g = -1 - jnp.abs(_gradient(0, {"f": jnp.ones((3, 64))})["f"])
+    want, got = (jax.grad(second)(g, moments) for moments in ("float32", "bfloat16"))
+    assert jnp.abs(want).max() > 1e-6
+    np.testing.assert_allclose(got, want, rtol=0, atol=0.05 * float(jnp.abs(want).max()))

@@ -107,6 +107,17 @@ def test_the_probe_flags_float16_with_a_small_eps():
         assert "as good as float32" in found.verdict[-1]
 
 
+def test_the_probe_takes_what_a_study_that_searched_amsgrad_returns():
+    task = classifier()
+    plain, without = (
+        precision_probe(task, dtype="bfloat16", config=config, execution=ONE, steps=5)
+        for config in (CONFIG, {**CONFIG, "amsgrad": False})
+    )
+    assert plain == without
+    with pytest.raises(ValueError, match="must be of adamw in the dialect TORCH, got amsgradw"):
+        precision_probe(task, dtype="bfloat16", config={**CONFIG, "amsgrad": True}, steps=5)
+
+
 def test_the_probe_flags_b2_in_bfloat16_and_passes_what_is_sound():
     task = classifier()
     found = precision_probe(task, dtype="bfloat16", config=CONFIG, execution=ONE, steps=40)

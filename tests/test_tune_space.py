@@ -152,6 +152,8 @@ def test_no_widening_leaves_what_a_hyperparameter_can_be():
     ends = {
         "warmup": (Dimension("warmup", 0.0, 0.9), (0.0, 1 - 1e-8)),
         "b1": (Dimension("b1", 0.5, 0.9), (0.0, 1 - 1e-8)),
+        "b2": (Dimension("b2", 0.5, 0.99, "log"), (0.0, 1 - 1e-8)),
+        "rate": (Dimension("rate", 0.05, 1.0), (0.0, np.inf)),
         "smoothing": (Dimension("smoothing", 0.0, 0.2), (0.0, np.inf)),
         "offset": (Dimension("offset", -1.0, 0.2), (-np.inf, np.inf)),
     }
@@ -161,8 +163,15 @@ def test_no_widening_leaves_what_a_hyperparameter_can_be():
             d = d.widened(side)
         assert low <= d.low < d.high <= high
         assert (d.low < 0) == (name == "offset")
-    with pytest.raises(ValueError, match=r"high <= 0\.99999999"):
-        Dimension("warmup", 0.0, 1.0)
+        assert (d.low == 0) == (name in ("warmup", "smoothing"))
+    for scale, low in (("linear", 0.0), ("log", 0.1)):
+        with pytest.raises(ValueError, match=r"high <= 0\.99999999"):
+            Dimension("warmup", low, 1.0, scale)
+    # Decay is a product with the rate, which must stay positive.
+    space = adamw_space(steps=20).with_(learning_rate=Dimension("learning_rate", 0.05, 1.0))
+    for _ in range(3):
+        space = space.widened({"learning_rate": "low"})
+    assert 0 < space["learning_rate"].low < 1e-3
 
 
 def test_a_proposal_with_few_digits_stays_within_the_bounds():

@@ -21,9 +21,11 @@ from functional_adam.tune import (
     from_equinox,
     from_nnx,
     population,
+    tune,
 )
 from functional_adam.tune._batches import Batches, order
 from functional_adam.tune._evaluate import figures_of
+from functional_adam.tune.budget import Plan
 from functional_adam.tune.tasks import BUILTIN
 
 ONE = Execution()
@@ -114,6 +116,31 @@ def test_a_configuration_without_a_learning_rate():
 def test_a_trial_that_cannot_be(numbers):
     with pytest.raises(ValueError, match="Trial"):
         Trial({}, *numbers)
+
+
+def test_counts_may_be_numpy_s():
+    task = tiny(batch_size=np.int64(8), steps=np.int32(6), evaluations=np.int64(2))
+    task.check()
+    study = tune(task, budget=np.int64(6), seed=np.int64(1), execution=ONE)
+    assert study.plan == Plan(6, 6, 1)
+    with pytest.raises(ValueError, match=r"batch_size must be an integer >= 1, got 8\.0"):
+        tiny(batch_size=8.0).check()
+
+
+def test_the_same_folder_for_another_loss_is_refused(tmp_path):
+    """Also where nothing is left to train, which would show it."""
+    task = tiny(steps=6)
+    first = tune(task, budget=6, out=tmp_path, execution=ONE)
+    again = tune(task, budget=6, out=tmp_path, execution=ONE)
+    assert again.best == first.best
+    assert len(again.log.records) == len(first.log.records)
+    other = tiny(steps=6, loss=lambda params, batch, key: loss(params, batch, key) + 1)
+    with pytest.raises(ValueError, match="is not the one this study was begun with"):
+        tune(other, budget=6, out=tmp_path, execution=ONE)
+    with pytest.raises(
+        ValueError, match=r"another task \(the task's evaluations\): 4 there, 2 now"
+    ):
+        tune(tiny(steps=6, evaluations=2), budget=6, out=tmp_path, execution=ONE)
 
 
 def test_a_seed_whose_loss_is_not_finite():
@@ -252,8 +279,32 @@ def test_a_module_of_nnx():
     (outcome,) = population(task, [Trial({"learning_rate": 1e-2}, 0, 24, 24)], execution=ONE)
     assert outcome.validation < outcome.curve[0][1]
     assert outcome.metrics["squared"] == pytest.approx(outcome.validation, rel=1e-5)
-    with pytest.raises(TypeError, match=r"state besides parameters \(BatchStat\)"):
+    with pytest.raises(TypeError, match=r"parameters \(mean: BatchStat, var: BatchStat\)"):
         from_nnx(lambda rngs: nnx.BatchNorm(5, rngs=rngs), _squared)
+
+
+@pytest.mark.parametrize("kind", [jnp.asarray, np.asarray])
+def test_a_module_of_nnx_with_a_constant(kind):
+    """A mask, a table of positions: no parameter, and no state either."""
+    from flax import nnx
+
+    class Net(nnx.Module):
+        def __init__(self, rngs):
+            self.scale = kind(np.linspace(0.5, 2, 5, dtype=np.float32))
+            self.last = nnx.Linear(5, 1, rngs=rngs)
+
+        def __call__(self, x):
+            return self.last(self.scale * x)[:, 0]
+
+    parts = from_nnx(Net, _squared)
+    task = tiny(**parts)
+    task.check()
+    params, batch = parts["init"](jax.random.key(1)), task.validation
+    expected = _squared(Net(nnx.Rngs(jax.random.key(1))), batch)
+    assert float(parts["loss"](params, batch, None)) == pytest.approx(float(expected))
+    assert len(jax.tree.leaves(params)) == 2
+    (outcome,) = population(task, [Trial({"learning_rate": 1e-2}, 0, 24, 24)], execution=ONE)
+    assert outcome.validation < outcome.curve[0][1]
 
 
 def test_a_module_of_equinox():

@@ -30,6 +30,7 @@ def synthetic_task(**changes):
         name="synthetic",
         steps=STEPS,
         batch_size=8,
+        evaluations=4,
         dtype="float32",
         train=np.arange(8.0),
         validation=np.arange(4.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any
 
 import jax
@@ -43,7 +44,7 @@ def counts(task: Any) -> None:
     """Raise ValueError where a count of a task, of JAX or of torch, is no positive integer."""
     for name in ("batch_size", "steps", "evaluations"):
         value = getattr(task, name)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
             raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
 
 

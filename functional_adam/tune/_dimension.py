@@ -97,9 +97,10 @@ class Dimension:
         if self.bounds is not None:
             return self.bounds
         least = -math.inf if self.scale == "linear" and self.low < 0 else 0.0
-        if self.scale == "linear" and (self.name == "warmup" or is_decay_rate(self.name)):
-            return least, BELOW_ONE
-        return least, 1.0 if self.scale == "log_one_minus" else math.inf
+        if self.scale == "log_one_minus":
+            return least, 1.0
+        below_one = self.name == "warmup" or is_decay_rate(self.name)
+        return least, BELOW_ONE if below_one else math.inf
 
     def within(self, value: float) -> float:
         """A value, moved within `bounds`; that of a product as it is."""
@@ -143,7 +144,8 @@ class Dimension:
     def widened(self, side: Side) -> Dimension:
         """The dimension with one end moved outwards, as far as its `bounds` allow.
 
-        By a factor of ten on log scales, by half the range on a linear one; choices stay.
+        By a factor of ten on log scales, by half the range on a linear one, but to no less than a
+        tenth of a low end above zero, which others may be divided by; choices stay.
         """
         if side not in ("low", "high"):
             raise ValueError(f"side must be 'low' or 'high', got {side!r}")
@@ -153,6 +155,8 @@ class Dimension:
         by = (high - low) / 2 if self.scale == "linear" else math.log(10)
         least, most = self.limits
         if side == "low":
+            if self.scale == "linear" and self.low > 0:
+                least = max(least, self.low / 10)
             return dataclasses.replace(self, low=max(self._backward(low - by), least))
         if self.scale == "log_one_minus":
             most = min(most, BELOW_ONE)

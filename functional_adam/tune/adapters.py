@@ -21,6 +21,7 @@ def from_nnx(
     """Functions of a task from a flax.nnx module: `Task("mine", ..., **from_nnx(make, loss))`.
 
     Dropout is on in training, each step with random numbers of its own, and off on validation data.
+    Arrays that are no `nnx.Variable`, a causal mask for one, are constants: those of seed 0.
 
     Args:
         make: `nnx.Rngs` -> module; its `nnx.Param` are trained.
@@ -37,14 +38,15 @@ def from_nnx(
     """
     from flax import nnx
 
-    model = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    model = make(nnx.Rngs(0))
     graph, _, _, rest = nnx.split(model, nnx.Param, nnx.RngState, ...)
-    if jax.tree.leaves(rest):
-        kinds = sorted({type(x).__name__ for _, x in nnx.to_flat_state(rest)})
+    state = [(path, x) for path, x in nnx.to_flat_state(rest) if isinstance(x, nnx.Variable)]
+    if state:
+        told = ", ".join(f"{'.'.join(map(str, path))}: {type(x).__name__}" for path, x in state)
         raise TypeError(
-            f"{type(model).__name__} has state besides parameters ({', '.join(kinds)}), which a "
-            "loss that is a pure function cannot change: use layers without running statistics, "
-            "such as nnx.LayerNorm or nnx.GroupNorm"
+            f"{type(model).__name__} has state besides parameters ({told}), which a loss that is a "
+            "pure function cannot change: use layers without running statistics, such as "
+            "nnx.LayerNorm or nnx.GroupNorm; keep a constant as a plain array"
         )
 
     def init(key):
@@ -52,7 +54,7 @@ def from_nnx(
 
     def module(params, key):
         rngs = nnx.state(make(nnx.Rngs(0 if key is None else key)), nnx.RngState)
-        built = nnx.merge(graph, params, rngs, nnx.State({}))
+        built = nnx.merge(graph, params, rngs, rest)
         built.eval() if key is None else built.train()
         return built
 

@@ -6,6 +6,8 @@ import dataclasses
 
 import numpy as np
 
+from ._dimension import plain
+
 LEAST = 6  # full trainings: a fan of learning rates has at least six points
 MOST = 10**6  # full trainings: a strategy draws the points of a stage at once
 FRESH = 4  # seeds of the baseline and, from LARGE on, of the confirmation
@@ -50,6 +52,8 @@ class Plan:
     half: bool = False
 
     def __post_init__(self) -> None:
+        for field in ("runs", "steps", "seed"):  # a log holds numbers of Python
+            object.__setattr__(self, field, plain(getattr(self, field)))
         if not (isinstance(self.runs, int | float) and LEAST <= self.runs <= MOST):
             raise ValueError(
                 f"budget must be a number of full trainings in [{LEAST}, {MOST}], got {self.runs!r}"

@@ -28,8 +28,9 @@ def head(task: Any, space: Space, strategy: str, plan: Plan) -> dict[str, Any]:
         version=VERSION,
         task=dict(
             name=task.name,
-            steps=task.steps,
-            batch_size=task.batch_size,
+            steps=int(task.steps),
+            batch_size=int(task.batch_size),
+            evaluations=int(task.evaluations),
             dtype=task.dtype,
             data=fingerprint(task),
             **({"before": True} if getattr(task, "before", None) is not None else {}),

@@ -111,7 +111,7 @@ def precision_probe(
         raise ValueError(f"steps must be at least 1, got {steps}")
     config = untuned(adamw_space(steps=task.steps)) if config is None else config
     _hyper.check(config, task.own)
-    group = _hyper.group_of(config)
+    group = _hyper.group_of({k: x for k, x in config.items() if k != "amsgrad" or x})
     if (group.algorithm, group.dialect) != ("adamw", "TORCH"):
         raise ValueError(
             f"config must be of adamw in the dialect TORCH, got {group.algorithm} in "

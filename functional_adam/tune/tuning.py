@@ -85,7 +85,8 @@ def tune(
 
     Raises:
         ValueError: an argument is out of range, the task's parts do not fit, or `out` holds
-            another study.
+            another study: of other data, counts, space or strategy, or of a task whose loss before
+            training is another.
         ImportError: a package is needed that is not installed.
         OSError: `out` cannot be written, or the storage does not answer.
     """
@@ -111,6 +112,8 @@ def tune(
         if engine is None:
             chosen = _execution(task, execution, plan, space, work)
             work.engine = default_engine(task, chosen, on_progress)
+            if end_of(log.records, plan) is not None:
+                work.check_task()
         if seconds is not None:
             plan = _measured(plan, space, seconds, workers, work, started)
             begun["runs"] = plan.runs

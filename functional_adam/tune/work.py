@@ -77,6 +77,14 @@ class Work:
             for job, loss in zip(evaluations, losses, strict=True):
                 keep(job, {**job.as_record(), "loss": float(loss)})
 
+    def check_task(self) -> None:
+        """Train one step: refuse the log of another loss where nothing else is left to train."""
+        done = next((r for r in self.log.records if r["kind"] == "training"), None)
+        if done is None or not self._same_start:
+            return
+        trial = Trial(done["config"], done["seed"], 1, done["of"])
+        self.engine.train([trial], lambda outcome: self._check_start(trial.seed, outcome.curve))
+
     def keep(self, job: Job, record: Record) -> None:
         """Write a record that nobody else has written."""
         self.log.append_unless(record, lambda: self._refreshed(job.key))
