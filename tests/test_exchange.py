@@ -85,6 +85,11 @@ def test_wide_types_are_never_narrowed(dtype):
     assert torch.equal(p.detach(), 1 - 0.1 * torch.full_like(p, 1 / 3))
 
 
+def test_a_lazy_parameter_is_an_error():
+    with pytest.raises(TypeError, match="has no shape yet: call the lazy module once before"):
+        OptaxOptimizer(torch.nn.LazyLinear(2).parameters(), optax.adam, lr=0.1)
+
+
 def test_a_sparse_gradient_is_an_error():
     embedding = torch.nn.Embedding(4, 3, sparse=True)
     embedding(torch.tensor([1])).sum().backward()

@@ -671,6 +671,20 @@ def test_a_state_with_a_key_is_saved_and_loaded():
     assert torch.equal(run(True), run(False))
 
 
+def test_a_state_of_parameters_in_another_order_is_refused():
+    """A mask by names would act on others."""
+
+    def make(names):
+        params = [(name, torch.nn.Parameter(torch.ones(2))) for name in names]
+        mask = lambda tree: {name: name == "w" for name in tree}  # noqa: E731
+        return OptaxOptimizer(params, optax.adamw, lr=0.1, weight_decay=1.0, mask=mask)
+
+    saved = make("wb").state_dict()
+    make("wb").load_state_dict(saved)
+    with pytest.raises(ValueError, match="holds w, b in this order, the optimizer b, w"):
+        make("bw").load_state_dict(saved)
+
+
 def test_a_loss_of_one_element_is_a_scalar():
     p = torch.nn.Parameter(torch.ones(3))
     make = lambda lr: optax.chain(optax.sgd(lr), optax.contrib.reduce_on_plateau(patience=1))  # noqa: E731

@@ -932,6 +932,35 @@ def test_live_rate_that_torch_rounded_to_below_zero_is_zero(dtype):
         from_torch(scheduler)
 
 
+@pytest.mark.parametrize("name", ["StepLR", "CosineAnnealingLR", "CyclicLR", "OneCycleLR"])
+def test_live_group_that_was_added_later(name):
+    """torch steps some of these schedulers on, and knows no base of the group."""
+    options = {"StepLR": {"step_size": 2}, "CosineAnnealingLR": {"T_max": 30},
+               "CyclicLR": {"cycle_momentum": True},
+               "OneCycleLR": {"total_steps": 20, "cycle_momentum": True}}[name]  # fmt: skip
+    opt = torch.optim.AdamW([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    scheduler = make_torch(opt, name, options)
+    opt.step()
+    scheduler.step()
+    opt.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "lr": 0.3})
+    if name in ("CyclicLR", "OneCycleLR"):
+        for convert in (from_torch, momentum_from_torch):
+            with pytest.raises(ValueError, match=r"group 1 was added after .* was made.*total_st"):
+                convert(scheduler, group=1)
+        return
+    if name != "StepLR":
+        with pytest.raises(ValueError, match=r"group 1 was added after Cosine.*pass total_steps=N"):
+            from_torch(scheduler, group=1)
+    with jax.enable_x64(True):
+        ours = from_torch(scheduler, group=1, total_steps=9)(jnp.arange(10))
+    theirs = [0.3]
+    for _ in range(9):
+        opt.step()
+        scheduler.step()
+        theirs.append(opt.param_groups[1]["lr"])
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
 def test_live_restarts_at_a_fraction_of_a_step_need_a_table():
     opt = optimizer(0.1)
     scheduler = torch_schedulers.CosineAnnealingWarmRestarts(opt, T_0=5)

@@ -622,3 +622,12 @@ def test_a_checkpoint_that_is_refused_changes_nothing(engine):
     reference = stepped(engine=engine)
     _train(reference[1], reference[0], range(2, 4))
     _assert_same((params, optimizer), reference)
+
+
+def test_a_lazy_module_is_stored_when_it_has_a_shape():
+    """torch's optimizers take its parameters before they have one."""
+    module = torch.nn.LazyLinear(32)
+    optimizer = ft.AdamW(module.parameters(), lr=0.1, moments="int8")
+    module(torch.ones(2, 256)).square().mean().backward()
+    optimizer.step()
+    assert optimizer.state[module.weight]["exp_avg_code"].shape == (32, 256)

@@ -179,6 +179,93 @@ def test_buffers_and_frozen_parameters():
         assert_trained(tiny, outcome)
 
 
+class Counting(nn.Module):
+    """Writes to one buffer and puts another tensor in the place of the other; one 0-d parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.scale = make(), nn.Parameter(torch.tensor(1.5))
+        self.register_buffer("written", torch.zeros(()))
+        self.register_buffer("replaced", torch.zeros(5))
+
+    def forward(self, x):
+        if self.training:
+            self.written += 1
+            self.replaced = 0.9 * self.replaced + x.mean(0)
+        return self.inner(x - 0.1 * self.replaced) * self.scale * (1 + 0.01 * self.written)
+
+
+class AlwaysCounting(Counting):
+    def forward(self, x):
+        self.training = True
+        return super().forward(x)
+
+
+def averaging():
+    """Whose average vmap cannot compute: it asks for the count."""
+    return nn.Sequential(
+        nn.BatchNorm1d(5, momentum=None), nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 1)
+    )
+
+
+def frozen_statistics():
+    module = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 1))
+    module[1].eval()
+    return module
+
+
+@pytest.mark.parametrize("made", [Counting, averaging, frozen_statistics])
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.filterwarnings("ignore:.*cannot be vmapped:UserWarning")
+def test_what_a_module_does_to_its_buffers_is_kept(made, lanes):
+    tiny = task(make=made)
+    some = [t for seed in (0, 1) for t in trials(2, seed=seed)]
+    for outcome in population(tiny, some, execution=Execution(lanes=lanes), keep_params=True):
+        assert_trained(tiny, outcome)
+
+
+def test_buffers_of_a_module_that_draws_are_kept_whatever_the_other_lanes_are():
+    """Lanes of several seeds are computed in groups, of copies of the buffers."""
+
+    def drawing():
+        return nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 6), nn.Dropout(0.1), nn.Linear(6, 1))
+
+    tiny = task(make=drawing)
+    some = [t for seed in (0, 1) for t in trials(2, seed=seed)]
+    alone, together = (
+        population(tiny, some, execution=Execution(lanes=lanes), keep_params=True)
+        for lanes in (1, 4)
+    )
+    for a, b in zip(alone, together, strict=True):
+        assert b.params["0.num_batches_tracked"] == STEPS
+        assert a.validation == pytest.approx(b.validation, rel=1e-4)
+        for name, x in a.params.items():
+            torch.testing.assert_close(b.params[name], x, rtol=2e-5, atol=2e-6)
+
+
+def test_an_evaluation_leaves_no_trace_in_a_training():
+    some = trials(2)
+    few, many = (
+        population(
+            task(make=AlwaysCounting, evaluations=n), some, execution=LANES, keep_params=True
+        )
+        for n in (1, 6)
+    )
+    for a, b in zip(few, many, strict=True):
+        assert a.params["written"] == b.params["written"] == STEPS
+        assert torch.equal(a.params["inner.0.weight"], b.params["inner.0.weight"])
+
+
+def test_a_buffer_that_changes_its_dtype_is_refused():
+    class Widening(Counting):
+        def forward(self, x):
+            self.replaced = self.replaced.double()
+            return self.inner(x)
+
+    with pytest.raises(TypeError, match=r"buffer 'replaced' becomes torch\.float64 .* from torch"):
+        population(task(make=Widening), trials(1), execution=Execution(lanes=1))
+
+
 def test_half_precision_has_a_master():
     tiny = task(
         make=lambda: make().bfloat16(),

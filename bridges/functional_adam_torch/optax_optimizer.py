@@ -64,6 +64,9 @@ class OptaxOptimizer(torch.optim.Optimizer):
           gives the state as JAX sees it.
         - `foreach`, `fused`, `capturable`, `differentiable` and `maximize` do not exist; a factory
           may offer the last.
+        - What wants a container of its own for parameters (`optax.lookahead`) cannot be stepped.
+        - A state is of the dtypes that the parameters have: after `model.bfloat16()` steps go on
+          from the old one, but a checkpoint of it does not load. Make a new optimizer.
         - float64, complex128 and int64 need `jax_enable_x64`; without, an error, never narrowing.
         - Sparse gradients, DTensors and meta tensors are refused. The step waits for its result and
           is no part of a `torch.compile` or CUDA graph.

@@ -36,7 +36,8 @@ class TorchTask:
 
     Attributes:
         name: for logs and reports.
-        make: -> module, its weights drawn from torch's generator.
+        make: -> module, its weights drawn from torch's generator. It is put in `train` for steps
+            and in `eval` for figures, but for the parts that `make` has put in `eval`.
         loss: (model, batch) -> scalar, a mean over examples; `model` is called as the module is.
             Where `own` is not empty, (model, batch, own). Use torch functions only: no `.item()`.
         train: pytree of tensors whose first axis is the examples.

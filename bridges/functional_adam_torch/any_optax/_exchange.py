@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 # What NumPy lacks travels as integers of the same width: the same bits.
 _AS_BITS = {
@@ -90,6 +91,8 @@ def check_kind(tensor: Tensor, name: str) -> None:
             f"{name} is a DTensor: a transformation may need whole tensors (norms, factors), so "
             "shards are refused; use the classes of functional_adam_torch, which are elementwise"
         )
+    if is_lazy(tensor):
+        raise TypeError(f"{name} has no shape yet: call the lazy module once before")
     if tensor.layout is not torch.strided:
         raise TypeError(
             f"{name} is {str(tensor.layout).removeprefix('torch.')}: sparse gradients are not "

@@ -101,6 +101,12 @@ class Group(dict):
         missing = {"traced", *self.recipe.entries(self.special)} - entries.keys()
         if missing:
             raise ValueError(f"group {self.index} of the state_dict lacks {sorted(missing)}")
+        names = entries.get("param_names")
+        if self.names and names and {*names} == {*self.names} and [*names] != [*self.names]:
+            raise ValueError(
+                f"group {self.index} of the state_dict holds {', '.join(names)} in this order, the "
+                f"optimizer {', '.join(self.names)}: give it the parameters in the same one"
+            )
         group = Group(entries, self.recipe, self.special, self.index)
         group._programs = self._programs if group.names == self.names else {}
         if tensors is not None:

@@ -88,13 +88,16 @@ def check_group(group: Mapping[str, Any], engine: str) -> None:
             f"{_listed(_SUPPORTED)}"
         )
     for i, p in enumerate(group["params"]):
-        what = f"parameter {i} of shape {tuple(p.shape)}"
+        # That of a lazy module has no shape yet.
         if hasattr(p, "to_local"):
-            raise TypeError(f"{what} is a DTensor, which {asked} cannot store: give whole tensors")
+            raise TypeError(
+                f"parameter {i} of shape {tuple(p.shape)} is a DTensor, which {asked} cannot "
+                "store: give whole tensors"
+            )
         if p.dtype not in (*HALF, torch.float32, torch.float64):
             raise TypeError(
-                f"{what} is {p.dtype}, which {asked} cannot store: put it in a group of its own "
-                "with moments=None and master_bits=None"
+                f"parameter {i} of shape {tuple(p.shape)} is {p.dtype}, which {asked} cannot "
+                "store: put it in a group of its own with moments=None and master_bits=None"
             )
 
 

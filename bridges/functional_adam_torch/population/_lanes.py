@@ -41,6 +41,7 @@ class Layout:
 
     def __init__(self, module: nn.Module) -> None:
         self.skeleton = module
+        self._evaluating = [part for part in module.modules() if not part.training]
         parameters = dict(module.named_parameters())
         self.trained = [name for name, p in parameters.items() if p.requires_grad]
         if not self.trained:
@@ -64,11 +65,26 @@ class Layout:
         others = dict([*frozen, *module.named_buffers()])
         return torch.cat(flat).cpu(), {k: x.detach().cpu() for k, x in others.items()}
 
+    def in_mode(self, training: bool) -> nn.Module:
+        """The skeleton in training or not; what `make` has put in `eval` stays there."""
+        self.skeleton.train(training)
+        for part in self._evaluating:
+            part.training = False
+        return self.skeleton
+
+    def spared(self, buffers: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Buffers that may be written to; frozen parameters, which nothing writes to, as they are.
+
+        An evaluation leaves no trace in a training.
+        """
+        own = {name for name, _ in self.skeleton.named_buffers()}
+        return {name: x.clone() if name in own else x for name, x in buffers.items()}
+
     def parameters(self, rows: Tensor) -> dict[str, Tensor]:
         """The parameters, (lanes, ...) each, that autograd follows back to the rows."""
         parts = rows.split(self._sizes, dim=-1)
         return {
-            name: part.reshape(*rows.shape[:-1], *p.shape).to(p.dtype)
+            name: part.reshape((*rows.shape[:-1], *p.shape)).to(p.dtype)
             for name, part, p in zip(self.trained, parts, self._like, strict=True)
         }
 

@@ -101,6 +101,9 @@ class Program:
                         (params, rows.buffers, batch, h.own),
                     )
                     total = total + self._losses(*parts, self.task.loss, train=True).sum()
+                    if members is not None:  # what was selected is a copy
+                        for name, x in parts[1].items():
+                            rows.buffers[name][members] = x
                 (gradients,) = torch.autograd.grad(total, params)
                 with torch.no_grad():
                     rows = self._step(rows._replace(params=params.detach()), gradients, h)
@@ -169,29 +172,57 @@ class Program:
         shared: bool = False,
         alone: bool = False,
     ) -> Tensor:
-        """What a function gives for each lane, (lanes,)."""
-        skeleton = self._layout.skeleton.train(train)
+        """What a function gives for each lane, (lanes,); in training, buffers are written to."""
+        skeleton = self._layout.in_mode(train)
         tree = self._layout.parameters(params)
+        if not train:
+            buffers = self._layout.spared(buffers)
 
         def one(tree, buffers, batch, own):
+            held = {**tree, **buffers}
+
             def model(*arguments, **keywords):
-                return functional_call(skeleton, (tree, buffers), arguments, keywords)
+                # A buffer that the module replaces, and does not write to, is replaced in `held`.
+                return functional_call(skeleton, held, arguments, keywords)
 
             extra = (own,) if own else ()
-            return function(model, batch, *extra)
+            value = function(model, batch, *extra)
+            return value, {name: held[name].detach() for name in buffers}
 
         if self.vmapped and not alone:
             axes = (0, 0, None if shared else 0, 0)
             lanes = vmap(one, axes, randomness="same" if self.draws else "error")
-            return lanes(tree, buffers, batch, own)
+            found, after = lanes(tree, buffers, batch, own)
+            _write(buffers, after)
+            return found
         found = []
         for i in range(len(params)):
             if self.draws:
                 torch.manual_seed(self._drawn)
             row = pytree.tree_map(lambda x, i=i: x[i], (tree, buffers, own))
             mine = batch if shared else pytree.tree_map(lambda x, i=i: x[i], batch)
-            found.append(one(row[0], row[1], mine, row[2]))
+            value, after = one(row[0], row[1], mine, row[2])
+            _write(row[1], after)
+            found.append(value)
         return torch.stack(found)
+
+
+def _write(buffers: dict[str, Tensor], after: dict[str, Tensor]) -> None:
+    """Write what a module has put in the place of its buffers.
+
+    Raises:
+        TypeError: it is of another shape or dtype, so that no row of lanes can hold it.
+    """
+    with torch.no_grad():
+        for name, x in buffers.items():
+            new = after[name]
+            if (new.shape, new.dtype) != (x.shape, x.dtype):
+                raise TypeError(
+                    f"buffer {name!r} becomes {new.dtype} of shape {tuple(new.shape)} in a step, "
+                    f"from {x.dtype} of shape {tuple(x.shape)}: lanes keep what they began with"
+                )
+            if new.data_ptr() != x.data_ptr():
+                x.copy_(new)
 
 
 def prepare(task: Any, group: Any, trials: Sequence[Trial], lanes: int) -> Program:

@@ -24,6 +24,17 @@ def later(schedule: Schedule, steps: int) -> Schedule:
     return lambda count: schedule(jnp.maximum(jnp.asarray(count), 0) + steps)
 
 
+def known_of(s: Any, group: int, values: Any, key: Any) -> float:
+    """What a scheduler knows of a group; nothing of one that was added after it was made."""
+    try:
+        return float(values[key])
+    except (IndexError, KeyError):
+        raise NoClosedFormError(
+            f"group {group} was added after {type(s).__name__} was made, which does not know it "
+            "and may raise at a later step"
+        ) from None
+
+
 def step(s: Any, group: int, lr: float) -> Schedule:
     into_period = s.last_epoch % s.step_size
     return later(schedules.step_lr(lr, step_size=s.step_size, gamma=s.gamma), into_period)
@@ -66,7 +77,7 @@ def polynomial(s: Any, group: int, lr: float) -> Schedule:
 
 def cosine(s: Any, group: int, lr: float) -> Schedule:
     """Scale the swing to the learning rate there is; each minimum starts again from the base."""
-    base, low, period = float(s.base_lrs[group]), float(s.eta_min), 2 * s.T_max
+    base, low, period = known_of(s, group, s.base_lrs, group), float(s.eta_min), 2 * s.T_max
     phase = s.last_epoch % period
     if phase == s.T_max:
         # torch adds the first rise to what is left at the minimum.
@@ -91,13 +102,13 @@ def warm_restarts(s: Any, group: int, lr: float) -> Schedule:
     if s.T_cur != int(s.T_cur) or s.T_i != s.T_0 * s.T_mult**restarts:
         raise NoClosedFormError("CosineAnnealingWarmRestarts was stepped to a fraction of a step")
     future = schedules.cosine_annealing_warm_restarts(
-        float(s.base_lrs[group]), T_0=s.T_0, T_mult=s.T_mult, eta_min=float(s.eta_min)
+        known_of(s, group, s.base_lrs, group), T_0=s.T_0, T_mult=s.T_mult, eta_min=float(s.eta_min)
     )
     return later(future, start + int(s.T_cur))
 
 
 def cyclic(s: Any, group: int, lr: float) -> Schedule:
-    low, high = float(s.base_lrs[group]), float(s.max_lrs[group])
+    low, high = (known_of(s, group, values, group) for values in (s.base_lrs, s.max_lrs))
     return later(schedules.cyclic_lr(low, high, **cyclic_options(s)), s.last_epoch)
 
 
@@ -113,7 +124,8 @@ def cyclic_options(s: Any) -> dict[str, Any]:
 
 def one_cycle(s: Any, group: int, lr: float) -> Schedule:
     own = s.optimizer.param_groups[group]
-    initial, peak, final = float(own["initial_lr"]), float(own["max_lr"]), float(own["min_lr"])
+    keys = "initial_lr", "max_lr", "min_lr"
+    initial, peak, final = (known_of(s, group, own, key) for key in keys)
     if final == 0:
         raise NoClosedFormError("OneCycleLR ends at zero")
     future = schedules.one_cycle_lr(

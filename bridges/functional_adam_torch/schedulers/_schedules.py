@@ -20,7 +20,7 @@ from functional_adam.schedules import Schedule
 
 from ..moving.record import learning_rate_of
 from ._any_future import UnknownSchedulerError, future_of
-from ._futures import NoClosedFormError, cyclic_options, later, one_cycle_options
+from ._futures import NoClosedFormError, cyclic_options, known_of, later, one_cycle_options
 
 
 def from_torch(
@@ -104,12 +104,13 @@ def momentum_from_torch(
         raise ValueError(f"{type(scheduler).__name__} was made with cycle_momentum=False")
     try:
         if type(scheduler) is torch_schedulers.CyclicLR:
-            low, high = scheduler.base_momentums[index], scheduler.max_momentums[index]
-            options = cyclic_options(scheduler)
-            future = schedules.cyclic_momentum(float(low), float(high), **options)
+            ends = scheduler.base_momentums, scheduler.max_momentums
+            low, high = (known_of(scheduler, index, x, index) for x in ends)
+            future = schedules.cyclic_momentum(low, high, **cyclic_options(scheduler))
         elif type(scheduler) is torch_schedulers.OneCycleLR:
             own = scheduler.optimizer.param_groups[index]
-            low, high = float(own["base_momentum"]), float(own["max_momentum"])
+            keys = "base_momentum", "max_momentum"
+            low, high = (known_of(scheduler, index, own, key) for key in keys)
             future = schedules.one_cycle_momentum(low, high, **one_cycle_options(scheduler))
         elif total_steps is None:
             raise TypeError(f"{type(scheduler).__name__} does not cycle a momentum")
