@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,3 +151,21 @@ def test_a_leaf_without_gradients_agrees_and_the_leaf_that_is_beyond_is_quoted()
     ]
     assert line.startswith("agreement: 44% of gradients")
     assert line.endswith("In: idle.")
+
+
+def test_leaves_of_which_a_share_is_looked_at_count_as_a_whole():
+    """A coordinate of an embedding stands for many, one of a bias for itself."""
+    sizes = {"big": ((1000, 1000), 1.0, 1.0), "small": ((64, 64), 1e-23, -0.5)}
+    params = {name: jnp.ones(shape) for name, (shape, _, _) in sizes.items()}
+    g = {name: jnp.full(shape, x) for name, (shape, x, _) in sizes.items()}
+    tx = fa.adam(1e-3)
+    _, state = tx.update(g, tx.init(params), params)
+    u = {name: jnp.full(shape, 1e-3 * x) for name, (shape, _, x) in sizes.items()}
+    groups = {"big": "all", "small": "all"}
+    for every in (None, 7, 1):
+        found = health(u, state, params, g, groups=groups, every=every)
+        norm = math.sqrt(1e6 + 0.25 * 4096) / math.sqrt(1e6 + 4096)
+        for total in (found.total, found.groups["all"]):
+            np.testing.assert_allclose(total.update_ratio, 1e-3 * norm, rtol=1e-5)
+            np.testing.assert_allclose(total.dead, 4096 / (1e6 + 4096), rtol=1e-2)
+        assert found.leaves["small"].dead == 1

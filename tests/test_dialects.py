@@ -749,3 +749,12 @@ def test_numbers_of_numpy_are_numbers():
         assert (tx.update(p, tx.init(p), p)[0] == want.update(p, want.init(p), p)[0]).all()
     with pytest.raises(ValueError, match=r"b1 must be in \[0, 1\), got 2.0"):
         fa.update_bound(np.float32(2), 0.9, 1)
+
+
+def test_the_list_is_json_too(tmp_path):
+    listed = command().stdout
+    found = json.loads(command("--json", "-").stdout)
+    assert list(found) == [name.lower() for name in fa.DIALECTS]
+    assert found["keras"] == fa.KERAS.source
+    assert command("--json", str(tmp_path / "a.json")).stdout == listed
+    assert json.loads((tmp_path / "a.json").read_text()) == found

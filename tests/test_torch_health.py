@@ -80,3 +80,14 @@ def test_errors():
         ft.health(ready(ft.Lion, lr=1e-3)[0])
     with pytest.raises(TypeError, match="optimizer must be Adam"):
         ft.health(torch.optim.SGD(params.values()))
+
+
+def test_parameters_of_which_a_share_is_looked_at_count_as_a_whole():
+    big, small = (torch.nn.Parameter(torch.ones(shape)) for shape in ((1000, 1000), (64, 64)))
+    optimizer = ft.Adam([big, small], lr=1e-3)
+    big.grad, small.grad = torch.ones_like(big), torch.full_like(small, 1e-23)
+    for every in (None, 7, 1):
+        found = ft.health(optimizer, every=every)
+        for total in (found.total, found.groups["0"]):
+            assert total.dead == pytest.approx(4096 / (1e6 + 4096), rel=1e-2)
+        assert found.leaves["1"].dead == 1

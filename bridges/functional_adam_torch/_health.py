@@ -70,7 +70,8 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
     """
     check_every(every)
     owned = groups_of(optimizer)
-    found: dict[str, tuple[Sums, Scalars]] = {}
+    found: dict[str, tuple[Sums, Scalars, float]] = {}
+    weights: dict[str, float] = {}
     members: dict[str, list[str]] = {}
     known = _names(optimizer, names)
     for index, group in enumerate(optimizer.param_groups):
@@ -84,6 +85,7 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
             name = known[id(p)]
             one = sample(p, optimizer.state.get(p, {}), algorithm, storage, every, name)
             dtypes = (one.p.dtype, one.weight.dtype, one.g.dtype, *(m.dtype for m in one.moments))
+            weights[name] = p.numel() * (2 if p.is_complex() else 1) / one.p.numel()
             own = tuple(float(x) for x in one.scalars.values())
             alike.setdefault((one.before, own, one.p.device, dtypes), {})[name] = one
         for many in alike.values():
@@ -92,7 +94,7 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
             for name, own in zip(
                 many, _summed(columns, at, sizes, linear=algorithm.rule.linear), strict=True
             ):
-                found[name] = own, at
+                found[name] = own, at, weights[name]
                 members.setdefault(str(index), []).append(name)
     if not found:
         raise ValueError("no parameter has a gradient: call health between backward() and step()")
@@ -123,11 +125,12 @@ def _summed(columns: Columns, at: Scalars, sizes: list[int], *, linear: bool) ->
     ]
 
 
-def _of(many: list[tuple[Sums, Scalars]]) -> Figures:
+def _of(many: list[tuple[Sums, Scalars, float]]) -> Figures:
     """Figures of some parameters, as floats."""
-    b1, c1, c2 = (min(getattr(at, field) for _, at in many) for field in ("b1", "c1", "c2"))
+    sums_of, scalars, weights = zip(*many, strict=True)
+    b1, c1, c2 = (min(getattr(at, field) for at in scalars) for field in ("b1", "c1", "c2"))
     with np.errstate(all="ignore"):
-        made = figures(added([own for own, _ in many]), b1, c1, c2)
+        made = figures(added(sums_of, weights), b1, c1, c2)
     return Figures(*(None if x is None else float(x) for x in made))
 
 

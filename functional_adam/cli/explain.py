@@ -31,10 +31,10 @@ def explain(
 
     Exit status: 0 explained, 2 wrong usage, 130 interrupted.
     """
-    if a is None:
-        _list()
-        return
     check_writable(json)
+    if a is None:
+        _list(json)
+        return
     try:
         explanation = _explain(a, b or "torch", algorithm, steps, weight_decay)
     except ValueError as error:
@@ -46,12 +46,14 @@ def explain(
     write(json, lambda: json_.dumps(explanation.as_dict(), indent=2) + "\n")
 
 
-def _list() -> None:
+def _list(json: Path | None) -> None:
     from functional_adam import DIALECTS
 
-    width = max(map(len, DIALECTS)) + 2
-    for name, dialect in DIALECTS.items():
-        typer.echo(f"{name.lower():{width}}{dialect.source}")
+    sources = {name.lower(): dialect.source for name, dialect in DIALECTS.items()}
+    width = max(map(len, sources)) + 2
+    if json != STDOUT:
+        typer.echo("\n".join(f"{name:{width}}{source}" for name, source in sources.items()))
+    write(json, lambda: json_.dumps(sources, indent=2) + "\n")
 
 
 def _explain(a: str, b: str, algorithm: str, steps: int, weight_decay: float | None) -> Explanation:

@@ -8,6 +8,7 @@ figures are made of sums.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -202,10 +203,22 @@ def figures(s: Sums, b1: Any, c1: Any, c2: Any) -> Figures:
     )
 
 
-def added(many: list[Sums]) -> Sums:
-    """Sums over several leaves; what one of them does not know is not known of all."""
-    columns = zip(*many, strict=True)
-    return Sums(*(None if any(x is None for x in c) else sum(c) for c in columns))
+def added(many: Sequence[Sums], weights: Sequence[float]) -> Sums:
+    """Sums over several leaves; what one of them does not know is not known of all.
+
+    Args:
+        many: of the coordinates that were looked at.
+        weights: how many coordinates each of these stands for, by leaf.
+    """
+
+    def total(column: Sequence[Any]) -> Any:
+        if any(x is None for x in column):
+            return None
+        xp = _xp(column[0])
+        dtype = getattr(column[0], "dtype", None)
+        return (xp.stack(column) * xp.asarray(weights, dtype)).sum()
+
+    return Sums(*map(total, zip(*many, strict=True)))
 
 
 def _flat(x: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -135,6 +136,7 @@ def health(
                 (i, own.state, _columns(path, u, p, g, own, states[own.state], every, moments))
             )
     own_sums = _summed(made, states)
+    weights = [_real_size(paths[i][1]) / x.u.size for i, _, x in made]
     labels = _labels(groups, params, treedef)
     leaves: list[Any] = [None] * len(paths)
     members: dict[str, list[int]] = {}
@@ -147,12 +149,17 @@ def health(
     def over(chosen: list[int]) -> Figures:
         used = [states[k].scalars for k in sorted({made[j][1] for j in chosen})]
         b1, c1, c2 = (jnp.min(jnp.stack([getattr(s, k) for s in used])) for k in ("b1", "c1", "c2"))
-        return figures(added([own_sums[j] for j in chosen]), b1, c1, c2)
+        sums_of_all = added([own_sums[j] for j in chosen], [weights[j] for j in chosen])
+        return figures(sums_of_all, b1, c1, c2)
 
     if not made:
         raise ValueError("no parameter has both an update and moments: there is nothing to measure")
     total = over(list(range(len(made))))
     return Health(total, {k: over(v) for k, v in members.items()}, treedef.unflatten(leaves))
+
+
+def _real_size(p: Any) -> int:
+    return math.prod(jnp.shape(p)) * (2 if jnp.iscomplexobj(p) else 1)
 
 
 def check_every(every: Any) -> None:
