@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.core import Tracer
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from . import _owners
@@ -108,7 +109,12 @@ def zero1(
     def init(params):
         by_path = cuts(params, jax.eval_shape(inner.init, params))
         _warn_of_whole(by_path, axes, mesh, min_size)
-        return place_state(inner.init(_place(mesh, params, by_path, "state")), by_path)
+        parts = _place(mesh, params, by_path, "state")
+        state = inner.init(parts)
+        if any(isinstance(x, Tracer) for x in jax.tree.leaves(parts)):
+            # jit drops arguments that are not read, and with them which devices there are.
+            state, _ = lax.optimization_barrier((state, parts))
+        return place_state(state, by_path)
 
     def update(updates, state, params=None, **extra_args):
         if params is None and any(map(_is_none, jax.tree.leaves(updates, is_leaf=_is_none))):

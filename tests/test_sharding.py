@@ -195,6 +195,18 @@ def test_zero1_on_explicit_axes_that_say_where_parameters_are():
     assert state.nu["w"].sharding.is_equivalent_to(both, 2)
 
 
+@pytest.mark.parametrize("types", [TYPES["auto"], TYPES["explicit"]], ids=["auto", "explicit"])
+def test_zero1_around_what_does_not_read_the_parameters(types):
+    """jit drops such arguments of init, and with them which devices there are."""
+    mesh = cases.mesh(types)
+    whole = NamedSharding(mesh, P())
+    p = jax.device_put({"a": jnp.zeros((512, 64)), "b": jnp.zeros(3)}, whole)
+    tx = fa.zero1(optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-3)), mesh)
+    for x, y in zip(jax.tree.leaves(jax.jit(tx.init)(p)), jax.tree.leaves(tx.init(p)), strict=True):
+        assert x.sharding.is_equivalent_to(y.sharding, x.ndim)
+        assert (x == y).all()
+
+
 def test_zero1_leaves_what_it_cannot_cut_and_says_so():
     mesh = cases.mesh(TYPES["auto"])
     p = {"odd": jnp.ones((65, 513)), "none": None, "blocks": jnp.ones(4096 + 128)}

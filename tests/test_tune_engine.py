@@ -180,6 +180,12 @@ def test_shards_are_lanes(task, some, trained):
         np.testing.assert_allclose(a.validation, b.validation, rtol=1e-5)
 
 
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_devices_that_are_not_there(task, some, lanes):
+    with pytest.raises(ValueError, match=r"execution wants 99 devices, but there are \d+"):
+        population(task, some, execution=Execution(lanes=lanes, devices=99))
+
+
 def test_an_interrupted_call_has_delivered_what_was_finished(task):
     seen = []
 

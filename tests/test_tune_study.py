@@ -485,6 +485,21 @@ def test_the_edge_of_the_space_is_said():
     assert any("learning_rate" in text and "high end" in text for text in study.warnings)
 
 
+def test_the_edge_is_that_of_what_was_searched():
+    """Widened, as `auto` does, the range that is named ends elsewhere."""
+    space = SPACE.with_(learning_rate=Dimension("learning_rate", 1e-5, 1e-4, "log", default=5e-5))
+    study = run(space=space, budget=32.0)
+    tried = max(o.trial.config["learning_rate"] for o in study.searched)
+    best = study.best.config["learning_rate"]
+    assert 1e-4 < best <= tried
+    said = [
+        text for text in study.warnings if "learning_rate" in text and "end of its range" in text
+    ]
+    inside = math.log(best / 1e-5) / math.log(tried / 1e-5) < 0.9
+    assert len(said) == (not inside)
+    assert all(f"to {tried:g})" in text for text in said)
+
+
 class Elsewhere(Surface):
     """Held-out data on which everything is as good as everything else, times a factor if tuned."""
 

@@ -243,6 +243,31 @@ def test_buffers_of_a_module_that_draws_are_kept_whatever_the_other_lanes_are():
             torch.testing.assert_close(b.params[name], x, rtol=2e-5, atol=2e-6)
 
 
+class AlwaysDropping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = make()
+
+    def forward(self, x):
+        return self.inner(nn.functional.dropout(x, 0.2, training=True))
+
+
+def test_what_is_drawn_in_an_evaluation_depends_on_nothing_else():
+    """Not on the lanes, nor on how many examples there are, nor on the last evaluation."""
+    tiny = task(make=AlwaysDropping, validation=tensors(2, 2500), held_out=tensors(3, 2500))
+    some = trials(3)
+    alone, together = (
+        [o.validation for o in population(tiny, some, execution=Execution(lanes=lanes))]
+        for lanes in (1, 3)
+    )
+    np.testing.assert_allclose(alone, together, rtol=1e-4)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    one, two = (held_out(tiny, some[:1], execution=LANES) for _ in range(2))
+    assert one == two
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_an_evaluation_leaves_no_trace_in_a_training():
     some = trials(2)
     few, many = (

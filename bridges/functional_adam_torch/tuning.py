@@ -32,7 +32,8 @@ class TorchTask:
     `functional_call`, the step is the core's rule with a number for each lane. A module that vmap
     cannot do is computed lane after lane, with a warning. Weights in half precision have a float32
     master. What a module draws at random, such as dropout, depends on the seed and the step only,
-    and torch's generators are left as they were.
+    and torch's generators are left as they were; the last bits of such a module may depend on the
+    lanes beside it. A parameter that the loss does not use has a gradient of zero: it decays.
 
     Attributes:
         name: for logs and reports.
@@ -139,8 +140,10 @@ class TorchTask:
         module.to(self.device).eval()
         own = {name: torch.tensor(float(outcome.trial.config[name])) for name in self.own}
         extra = (own,) if own else ()
-        data = _population.to_device(self.held_out, torch.device(self.device))
-        with torch.no_grad():
+        device = torch.device(self.device)
+        data = _population.to_device(self.held_out, device)
+        with torch.no_grad(), torch.random.fork_rng([] if device.type == "cpu" else [device]):
+            torch.manual_seed(0)
             return sum(
                 float(self.loss(module, part, *extra)) * share
                 for part, share in _population.blocks(data, self.batch_size)

@@ -36,6 +36,8 @@ class Program:
     """
 
     def __init__(self, task: Any, group: Group, lanes: int, devices: int) -> None:
+        if devices > (there := jax.local_device_count()):
+            raise ValueError(f"execution wants {devices} devices, but there are {there}")
         self.group = group
         self.width = lanes * devices
         self.length = min(task.segment, WINDOW)

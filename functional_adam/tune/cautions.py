@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -45,8 +46,9 @@ def _edges(study: Any, best: Any) -> list[str]:
     if best.is_default:
         return []
     found = []
-    for name, side in edges(study.space, best.config).items():
-        d = study.space[name]
+    space = _as_searched(study)
+    for name, side in edges(space, best.config).items():
+        d = space[name]
         end = d.low if side == "low" else d.high
         product = f" times {d.per}" if d.per else ""
         found.append(
@@ -54,6 +56,20 @@ def _edges(study: Any, best: Any) -> list[str]:
             f"to {end:g}): the best may be beyond it."
         )
     return found
+
+
+def _as_searched(study: Any) -> Any:
+    """The space as far as the search went, which may have widened it."""
+
+    def as_searched(d: Any) -> Any:
+        if d.scale == "choice":
+            return d
+        configs = [o.trial.config for o in study.searched]
+        tried = [c[d.name] * (1.0 if d.per is None else c[d.per]) for c in configs]
+        return dataclasses.replace(d, low=min([d.low, *tried]), high=max([d.high, *tried]))
+
+    dimensions = tuple(as_searched(d) for d in study.space.dimensions)
+    return dataclasses.replace(study.space, dimensions=dimensions)
 
 
 def _sampled(study: Any, best: Any) -> list[str]:

@@ -18,9 +18,9 @@ Config = Mapping[str, Any]
 """Hyperparameters by name, as plain numbers, bools and names.
 
 `learning_rate` (the peak), `b1`, `b2`, `eps`, `weight_decay` and what else the algorithm has, as
-there; `warmup`, share of the run in [0, 1); `final`, last learning rate over the peak, reached
-along half a cosine (1: constant); `algorithm`, `dialect`, names in `ALGORITHMS` and `DIALECTS`;
-`amsgrad`, a bool; further names are the task's own.
+there; `warmup`, share of the run in [0, 1); `final`, learning rate over the peak where the run
+ends, after its last step, reached along half a cosine (1: constant); `algorithm`, `dialect`, names
+in `ALGORITHMS` and `DIALECTS`; `amsgrad`, a bool; further names are the task's own.
 """
 
 EDGE = 0.1  # outer share of a range that counts as its edge
@@ -253,7 +253,8 @@ def adamw_space(
     unknown = [name for name in search if name not in optional]
     if unknown:
         raise ValueError(
-            f"{', '.join(unknown)}: cannot be added by name; choose from {', '.join(optional)}, "
+            f"{', '.join(unknown)}: cannot be added by name to what {algorithm} has; choose from "
+            f"{', '.join(optional)}, "
             "or use Space.with_"
         )
     if dialect not in DIALECTS:

@@ -136,7 +136,6 @@ class Program:
         found = {}
         with self._generators_kept():
             for name, function in functions.items():
-                self._draw_from(0, 0)
                 found[name] = self._mean(rows, own, function, data, name != "loss", alone)
         return found
 
@@ -146,7 +145,8 @@ class Program:
         """Mean of a function of (model, batch) over all examples of the data, for each lane."""
         total: Any = 0.0
         with torch.no_grad():
-            for part, share in blocks(data, self.task.batch_size):
+            for number, (part, share) in enumerate(blocks(data, self.task.batch_size)):
+                self._draw_from(0, number)
                 values = self._losses(
                     rows.params, rows.buffers, part, {} if plain else own, function,
                     train=False, shared=True, alone=alone,
