@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from . import _int8, _words
 from ._halves import upper_or_next
+from ._numerics import like_a_cast
 from ._placement import zeros_like
 
 
@@ -57,24 +58,14 @@ def bfloat16_codec() -> Codec:
     )
 
 
-@jax.custom_jvp
+@like_a_cast
 def _widened(code):
     return _words.from_bits(_words.of_half(code))
 
 
-@jax.custom_jvp
+@like_a_cast
 def _narrowed(x, bits):
     return as_bfloat16(x, bits)
-
-
-@_widened.defjvp
-def _widened_jvp(primals, tangents):
-    return _widened(*primals), tangents[0].astype(jnp.float32)
-
-
-@_narrowed.defjvp
-def _narrowed_jvp(primals, tangents):
-    return _narrowed(*primals), tangents[0].astype(jnp.bfloat16)
 
 
 def as_bfloat16(x: Any, bits: Any, ops: Any = _words) -> Any:

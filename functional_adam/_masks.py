@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from ._packed import is_packed, plain
+from ._packed import holds_packed, is_packed
 
 Mask = Any | Callable[[Any], Any] | None
 
@@ -25,25 +25,21 @@ def tree_of(given: Any, params: Any) -> Any:
     leaves = jax.tree.leaves(given)
     if not (leaves and all(map(callable, leaves))):
         return given
-    if not _holds_packed(params):
+    if not holds_packed(params):
         return given(params)
     shown = jax.tree.map(
         lambda x: x.layout.shown() if is_packed(x) else x, params, is_leaf=is_packed
     )
     made = given(shown)
-    if _holds_packed(made):
+    if holds_packed(made):
         return made
     made = spread(made, shown, "what a function returns")
     return jax.tree.map(
-        lambda x, part: x.layout.pack(jax.tree.map(plain, part)) if is_packed(x) else part,
+        lambda x, part: x.layout.labels(part) if is_packed(x) else part,
         params,
         made,
         is_leaf=is_packed,
     )
-
-
-def _holds_packed(tree: Any) -> bool:
-    return any(map(is_packed, jax.tree.leaves(tree, is_leaf=is_packed)))
 
 
 def spread(tree: Any, params: Any, what: str, is_leaf: Callable[[Any], bool] | None = None) -> Any:

@@ -46,6 +46,21 @@ def promoting(function: Callable[..., Any]) -> Callable[..., Any]:
     return standard
 
 
+def like_a_cast(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let derivatives by the first argument pass as through a cast to the dtype of the result.
+
+    Numbers that are stored by their bits have none of their own.
+    """
+    cast = jax.custom_jvp(function)
+
+    @cast.defjvp
+    def jvp(primals, tangents):
+        result = cast(*primals)
+        return result, tangents[0].astype(result.dtype)
+
+    return cast
+
+
 def one_minus_power(b: Any, t: Any) -> Any:
     """``1 - b**t`` with its digits, for b in [0, 1) and t >= 0: a Python float, array or TwoFloat.
 

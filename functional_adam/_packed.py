@@ -85,7 +85,7 @@ class Layout:
         return self.treedef.unflatten([jax.ShapeDtypeStruct(*pair) for pair in pairs])
 
     def pack(self, tree: Any) -> Packed:
-        """A tree of arrays, or of what is the same for all leaves of a buffer: a mask, labels.
+        """A tree of arrays, or of what is the same for all leaves of a buffer.
 
         Raises:
             ValueError: it has another structure or other shapes, or leaves of one buffer differ.
@@ -95,6 +95,14 @@ class Layout:
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"the tree was packed with another structure: {error}") from error
         return Packed([self.gather(buffer, leaves) for buffer in self.buffers], self)
+
+    def labels(self, tree: Any) -> Packed:
+        """A mask or labels for each leaf, which say the same of all leaves of a buffer.
+
+        Raises:
+            ValueError: they do not.
+        """
+        return self.pack(jax.tree.map(plain, tree))
 
     def sizes(self, buffer: Buffer) -> tuple[int, ...]:
         """Elements of the leaves of a buffer, and of the zeros at its end if there are any."""
@@ -203,6 +211,11 @@ class Packed:
 def is_packed(x: Any) -> bool:
     """Whether a node is `Packed`."""
     return isinstance(x, Packed)
+
+
+def holds_packed(tree: Any) -> bool:
+    """Whether a node of a tree is `Packed`."""
+    return any(map(is_packed, jax.tree.leaves(tree, is_leaf=is_packed)))
 
 
 def plain(label: Any) -> Any:

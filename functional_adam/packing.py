@@ -19,7 +19,7 @@ import optax
 from jax.core import Tracer
 
 from ._masks import spread, tree_of
-from ._packed import WIDTH, Buffer, Layout, Packed, is_array, is_packed, plain
+from ._packed import WIDTH, Buffer, Layout, Packed, holds_packed, is_array, is_packed, plain
 
 SMALL = 1 << 16
 """Elements up to which a leaf shares a buffer: beyond, copying costs what the sharing saves."""
@@ -87,7 +87,7 @@ class Packing:
             ValueError: leaves of one buffer have different labels: they have to be packed apart,
                 `pack(params, by=labels)`.
         """
-        return self.layout.pack(jax.tree.map(plain, _spread(labels, self.layout.shown())))
+        return self.layout.labels(_spread(labels, self.layout.shown()))
 
     def on_leaves(
         self, inner: optax.GradientTransformation
@@ -163,7 +163,7 @@ def pack(params: Any, *, by: Any = None, small: int | None = SMALL) -> tuple[Pac
     """
     if small is not None and (isinstance(small, bool) or small < 1):
         raise ValueError(f"small must be None or at least 1, got {small!r}")
-    if any(map(is_packed, jax.tree.leaves(params, is_leaf=is_packed))):
+    if holds_packed(params):
         raise TypeError("params is packed already")
     paths, treedef = jax.tree_util.tree_flatten_with_path(params)
     arrays = [_array(path, leaf) for path, leaf in paths]

@@ -16,7 +16,7 @@ from jax.dtypes import float0
 from . import _check
 from ._bits import leaf_id, random_bits
 from ._halves import is_half, join, remainder, remainder_dtype, split
-from ._numerics import promoting
+from ._numerics import like_a_cast, promoting
 from ._placement import zeros_like
 
 Bits = Literal[32, 24, 16]
@@ -146,6 +146,11 @@ def master_params(params: Any, state: MasterState) -> Any:
     )
 
 
+@like_a_cast
+def _joined(p, low):
+    return join(p, low)
+
+
 def _read(path, p, low):
     if is_half(p):
         return _joined(jnp.asarray(p), low)
@@ -156,17 +161,6 @@ def _read(path, p, low):
             "optax.apply_updates, which keeps the parameters' dtype"
         )
     return p
-
-
-@jax.custom_jvp
-def _joined(p, low):
-    return join(p, low)
-
-
-@_joined.defjvp
-def _joined_jvp(primals, tangents):
-    """As of a cast: words have no derivatives."""
-    return _joined(*primals), tangents[0].astype(jnp.float32)
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -71,7 +71,6 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
     check_every(every)
     owned = groups_of(optimizer)
     found: dict[str, tuple[Sums, Scalars, float]] = {}
-    weights: dict[str, float] = {}
     members: dict[str, list[str]] = {}
     known = _names(optimizer, names)
     for index, group in enumerate(optimizer.param_groups):
@@ -85,16 +84,14 @@ def health(optimizer: Optimizer, *, names: Names = None, every: int | None = Non
             name = known[id(p)]
             one = sample(p, optimizer.state.get(p, {}), algorithm, storage, every, name)
             dtypes = (one.p.dtype, one.weight.dtype, one.g.dtype, *(m.dtype for m in one.moments))
-            weights[name] = p.numel() * (2 if p.is_complex() else 1) / one.p.numel()
             own = tuple(float(x) for x in one.scalars.values())
             alike.setdefault((one.before, own, one.p.device, dtypes), {})[name] = one
         for many in alike.values():
             columns, at = stepped([*many.values()], algorithm, group, storage)
             sizes = [one.p.numel() for one in many.values()]
-            for name, own in zip(
-                many, _summed(columns, at, sizes, linear=algorithm.rule.linear), strict=True
-            ):
-                found[name] = own, at, weights[name]
+            every_sum = _summed(columns, at, sizes, linear=algorithm.rule.linear)
+            for (name, one), own in zip(many.items(), every_sum, strict=True):
+                found[name] = own, at, one.stands_for
                 members.setdefault(str(index), []).append(name)
     if not found:
         raise ValueError("no parameter has a gradient: call health between backward() and step()")

@@ -34,6 +34,7 @@ class Sample(NamedTuple):
     moments: tuple[Tensor, ...]  # as stored; decoded where they are 8-bit codes
     before: float  # updates made so far
     scalars: dict[str, Tensor]  # the rule's own
+    stands_for: float  # coordinates of the parameter, for each that is looked at
 
 
 def sample(
@@ -63,6 +64,7 @@ def sample(
         return (torch.view_as_real(x) if torch.is_complex(x) else x).reshape(-1)
 
     own = part(p)
+    stands_for = p.numel() / take(p.detach(), steps).numel()
     weight = own.to(torch.promote_types(own.dtype, torch.float32))
     form = None if storage is None else form_of(storage, algorithm, p)
     scalars = {
@@ -72,7 +74,8 @@ def sample(
     if not entry:
         kept = own.dtype if form is None else getattr(torch, form.kinds[0].replace("int8", "float"))
         zero = torch.zeros_like(own, dtype=kept)
-        return Sample(own, weight, part(g), (zero,) * len(algorithm.rule.moments), 0.0, scalars)
+        zeros = (zero,) * len(algorithm.rule.moments)
+        return Sample(own, weight, part(g), zeros, 0.0, scalars, stands_for)
     if form is not None:
         check_entry(entry, p, form, algorithm)
         if form.extra is not None:
@@ -88,7 +91,8 @@ def sample(
             raise ValueError(
                 f"the state of {name} has no {key}: it is not that of {algorithm.name}"
             )
-    return Sample(own, weight, part(g), tuple(moments), float(entry["step"]), scalars)
+    count = float(entry["step"])
+    return Sample(own, weight, part(g), tuple(moments), count, scalars, stands_for)
 
 
 def stepped(

@@ -56,10 +56,7 @@ def compare(
         sizes = []
     if not sizes:
         fail(f"--budgets {budgets}: must be numbers with commas between", 2)
-    try:
-        check_asked(names, sizes)
-    except (UsageError, ImportError) as error:
-        fail(str(error), 2)
+    check_asked(names, sizes)
     check_folder("--out", out)
     try:
         prepared_task, space = prepared(task, None, steps, search or [])

@@ -22,6 +22,11 @@ FORMATS = {
 ORBAX_FILES = "_METADATA", "_CHECKPOINT_METADATA"
 NEEDS = {"torch": ("torch",), "safetensors": ("torch", "safetensors"), "orbax": ("torch", "orbax")}
 
+ModelKey = Annotated[
+    str | None, typer.Option(help="Where the parameters are: keys with dots between.")
+]
+OptimizerKey = Annotated[str | None, typer.Option(help="Where the optimizer's state is.")]
+
 
 def convert(
     source: Annotated[Path, typer.Argument(help="Checkpoint to read.")],
@@ -48,12 +53,8 @@ def convert(
     structure: Annotated[
         str | None, typer.Option(help="ours or optax: whose states an orbax directory holds.")
     ] = None,
-    model_key: Annotated[
-        str | None, typer.Option(help="Where the parameters are: keys with dots between.")
-    ] = None,
-    optimizer_key: Annotated[
-        str | None, typer.Option(help="Where the optimizer's state is.")
-    ] = None,
+    model_key: ModelKey = None,
+    optimizer_key: OptimizerKey = None,
     option: Annotated[
         list[str] | None,
         typer.Option(help="lr=1e-3: torch's options, where SOURCE has none. Repeatable."),

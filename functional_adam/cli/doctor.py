@@ -11,19 +11,15 @@ import typer
 from ._interrupt import INTERRUPTED
 from ._needs import need
 from ._output import STDOUT, check_writable, fail, write
-from .convert import NEEDS, _format
+from .convert import NEEDS, ModelKey, OptimizerKey, _format
 
 
 def doctor(
     checkpoint: Annotated[
         Path, typer.Argument(help="torch (.pt .pth .ckpt), .safetensors, or an orbax directory.")
     ],
-    model_key: Annotated[
-        str | None, typer.Option(help="Where the parameters are: keys with dots between.")
-    ] = None,
-    optimizer_key: Annotated[
-        str | None, typer.Option(help="Where the optimizer's state is.")
-    ] = None,
+    model_key: ModelKey = None,
+    optimizer_key: OptimizerKey = None,
     json: Annotated[Path | None, typer.Option(help="Write findings here; - for stdout.")] = None,
 ) -> None:
     """Read a checkpoint and say what is wrong with its optimizer, parameter by parameter.

@@ -77,7 +77,9 @@ def tune(
     if workers > 1 or storage is not None:
         need("optuna")
     check_writable(json)
-    _check_asked(strategy, budget, seconds)
+    from ._tune.tasks import check_asked
+
+    check_asked([strategy], [] if budget is None else [budget], seconds)
     check_folder("--out", out)
     arguments: dict[str, Any] = dict(
         budget=budget, seconds=seconds, strategy=strategy, seed=seed, dtype=dtype
@@ -106,15 +108,6 @@ def tune(
     if json != STDOUT:
         show(study)
     write(json, lambda: as_json(study))
-
-
-def _check_asked(strategy: str, budget: float | None, seconds: float | None) -> None:
-    from ._tune.tasks import check_asked
-
-    try:
-        check_asked([strategy], [] if budget is None else [budget], seconds)
-    except (UsageError, ImportError) as error:
-        fail(str(error))
 
 
 def _here(

@@ -24,9 +24,9 @@ def opened(state: Any) -> tuple[dict[str, Any], Any]:
     lows: dict[str, Any] = {}
     for node in jax.tree.leaves(state, is_leaf=is_master):
         if is_master(node):
-            lows |= names.named_leaves(_field(node, "low"), "low")
+            lows |= names.named_leaves(field(node, "low"), "low")
     inner = jax.tree.map(
-        lambda x: _field(x, "inner") if is_master(x) else x, state, is_leaf=is_master
+        lambda x: field(x, "inner") if is_master(x) else x, state, is_leaf=is_master
     )
     return lows, inner
 
@@ -57,5 +57,6 @@ def closed(like: Any, inner: Any, found: Mapping[str, Any]) -> Any:
     return jax.tree.map(put, like, inner, is_leaf=is_master)
 
 
-def _field(node: Any, name: str) -> Any:
+def field(node: Any, name: str) -> Any:
+    """Of a state, or of the dict that a checkpoint has made of it."""
     return node[name] if isinstance(node, dict) else getattr(node, name)

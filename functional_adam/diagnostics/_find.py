@@ -15,7 +15,7 @@ from .._numerics import one_minus_power, rounded, x64_enabled
 from .._two_float import TwoFloat, as_two_float
 from ..convert import moments as adam_moments
 from ..convert import names
-from ..convert._masters import is_master
+from ..convert._masters import field, is_master
 from ..dialects import OPTAX, TORCH, Dialect
 from ..rules import ALGORITHMS, Algorithm
 from ._figures import Scalars
@@ -57,10 +57,10 @@ def _walk(state: Any, known: dict[str, Any]) -> Iterator[tuple[Any, dict[str, An
 
     for node in jax.tree.leaves(state, is_leaf=stop):
         if _injects(node):
-            own = node if isinstance(node, dict) else node._asdict()
-            yield from _walk(own["inner_state"], known | dict(own["hyperparams"]))
+            own = known | dict(field(node, "hyperparams"))
+            yield from _walk(field(node, "inner_state"), own)
         elif is_master(node):
-            yield from _walk(node["inner"] if isinstance(node, dict) else node.inner, known)
+            yield from _walk(field(node, "inner"), known)
         elif adam_moments.is_adam(node):
             yield node, known
 

@@ -121,7 +121,7 @@ class Dimension:
             if value not in self.choices:
                 raise ValueError(f"{self.name} must be one of {self.choices!r}, got {value!r}")
             return (self.choices.index(value) + 0.5) / len(self.choices)
-        value = float(value) * self._factor(config)
+        value = float(value) * self.factor(config)
         low, high, at = (self._forward(x) for x in (self.low, self.high, value))
         return (at - low) / (high - low)
 
@@ -139,7 +139,7 @@ class Dimension:
         value = self._backward((1 - u) * low + u * high)
         # The ends are the ends, not what is left of them after a logarithm and back.
         value = self.low if u == 0 else self.high if u == 1 else value
-        return value / self._factor(config)
+        return value / self.factor(config)
 
     def widened(self, side: Side) -> Dimension:
         """The dimension with one end moved outwards, as far as its `bounds` allow.
@@ -168,7 +168,12 @@ class Dimension:
             return self.default
         return self.choices[0] if self.scale == "choice" else self.from_unit(0.5, config)
 
-    def _factor(self, config: Any) -> float:
+    def factor(self, config: Any) -> float:
+        """What a value of a configuration is multiplied by in the range: 1, or the value of `per`.
+
+        Raises:
+            ValueError: the configuration does not have it.
+        """
         if self.per is None:
             return 1.0
         if config is None or self.per not in config:

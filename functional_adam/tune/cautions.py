@@ -65,7 +65,7 @@ def _as_searched(study: Any) -> Any:
         if d.scale == "choice":
             return d
         configs = [o.trial.config for o in study.searched]
-        tried = [c[d.name] * (1.0 if d.per is None else c[d.per]) for c in configs]
+        tried = [c[d.name] * d.factor(c) for c in configs]
         return dataclasses.replace(d, low=min([d.low, *tried]), high=max([d.high, *tried]))
 
     dimensions = tuple(as_searched(d) for d in study.space.dimensions)

@@ -254,8 +254,7 @@ def adamw_space(
     if unknown:
         raise ValueError(
             f"{', '.join(unknown)}: cannot be added by name to what {algorithm} has; choose from "
-            f"{', '.join(optional)}, "
-            "or use Space.with_"
+            f"{', '.join(optional)}, or use Space.with_"
         )
     if dialect not in DIALECTS:
         raise ValueError(f"dialect must be one of {', '.join(DIALECTS)}; got {dialect!r}")

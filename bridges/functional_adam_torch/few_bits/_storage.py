@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple, cast
 import torch
 from jax.tree_util import DictKey, SequenceKey
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from functional_adam import Algorithm
 from functional_adam._bits import leaf_id
@@ -88,16 +89,13 @@ def check_group(group: Mapping[str, Any], engine: str) -> None:
             f"{_listed(_SUPPORTED)}"
         )
     for i, p in enumerate(group["params"]):
-        # That of a lazy module has no shape yet.
+        what = f"parameter {i}" + ("" if is_lazy(p) else f" of shape {tuple(p.shape)}")
         if hasattr(p, "to_local"):
-            raise TypeError(
-                f"parameter {i} of shape {tuple(p.shape)} is a DTensor, which {asked} cannot "
-                "store: give whole tensors"
-            )
+            raise TypeError(f"{what} is a DTensor, which {asked} cannot store: give whole tensors")
         if p.dtype not in (*HALF, torch.float32, torch.float64):
             raise TypeError(
-                f"parameter {i} of shape {tuple(p.shape)} is {p.dtype}, which {asked} cannot "
-                "store: put it in a group of its own with moments=None and master_bits=None"
+                f"{what} is {p.dtype}, which {asked} cannot store: put it in a group of its own "
+                "with moments=None and master_bits=None"
             )
 
 

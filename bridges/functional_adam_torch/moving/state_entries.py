@@ -55,10 +55,8 @@ def read_entry(entry: Mapping[str, Any], algorithm: Algorithm, group: int, name:
     step = entry["step"]
     if isinstance(step, Tensor):
         step = to_array(step, f"step of {name}")
-    elif isinstance(step, int) and LARGEST_FLOAT32_STEP < step < 2**31:
-        step = step_scalar(step)
     else:
-        step = np.float32(step)
+        step = step_scalar(step) if isinstance(step, int) else np.float32(step)
     if step.shape != () or not 0 <= step < 2**31 or step != int(step):
         raise ValueError(f"step of {name} must be a whole number in [0, 2**31), got {step}")
     moments = {field: codes.get(field, fields[field]) for field in algorithm.rule.moments}

@@ -36,11 +36,13 @@ class Layout:
     Attributes:
         skeleton: module whose parameters and buffers are put in by `functional_call`.
         trained: names of the parameters in the row.
+        written: names of the buffers, which a forward pass may write to.
         dtype: of the row: float32, or float64 for such a module.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self.skeleton = module
+        self.written = {name for name, _ in module.named_buffers()}
         self._evaluating = [part for part in module.modules() if not part.training]
         parameters = dict(module.named_parameters())
         self.trained = [name for name, p in parameters.items() if p.requires_grad]
@@ -77,8 +79,7 @@ class Layout:
 
         An evaluation leaves no trace in a training.
         """
-        own = {name for name, _ in self.skeleton.named_buffers()}
-        return {name: x.clone() if name in own else x for name, x in buffers.items()}
+        return {name: x.clone() if name in self.written else x for name, x in buffers.items()}
 
     def parameters(self, rows: Tensor) -> dict[str, Tensor]:
         """The parameters, (lanes, ...) each, that autograd follows back to the rows."""

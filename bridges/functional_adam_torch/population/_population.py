@@ -102,8 +102,8 @@ class Program:
                     )
                     total = total + self._losses(*parts, self.task.loss, train=True).sum()
                     if members is not None:  # what was selected is a copy
-                        for name, x in parts[1].items():
-                            rows.buffers[name][members] = x
+                        for name in self._layout.written:
+                            rows.buffers[name][members] = parts[1][name]
                 (gradients,) = torch.autograd.grad(total, params)
                 with torch.no_grad():
                     rows = self._step(rows._replace(params=params.detach()), gradients, h)

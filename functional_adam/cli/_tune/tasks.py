@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .._output import UsageError
+from .._output import UsageError, fail
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -48,12 +48,7 @@ def prepared(name: str, dtype: str | None, steps: int | None, search: list[str])
 def check_asked(
     strategies: Sequence[str], budgets: Sequence[float], seconds: float | None = None
 ) -> None:
-    """What a study would refuse, before anything is made.
-
-    Raises:
-        UsageError: a strategy, a budget or a time is not allowed.
-        ImportError: a strategy needs a package that is not installed.
-    """
+    """Refuse, with status 2, what a study would refuse once its folder is made."""
     from functional_adam.tune.budget import Plan
     from functional_adam.tune.strategies import strategy_named
 
@@ -63,9 +58,11 @@ def check_asked(
         for runs in budgets:
             Plan(runs, steps=1, seed=0)
     except ValueError as error:
-        raise UsageError(f"--{error}") from None
+        fail(f"--{error}")
+    except ImportError as error:
+        fail(str(error))
     if seconds is not None and not 0 < seconds < math.inf:
-        raise UsageError(f"--seconds {seconds:g}: must be a positive number")
+        fail(f"--seconds {seconds:g}: must be a positive number")
 
 
 def _space(search: list[str], steps: int) -> Any:
