@@ -25,6 +25,7 @@ from functional_adam.tune import (
 )
 from functional_adam.tune._batches import Batches, order
 from functional_adam.tune._evaluate import figures_of
+from functional_adam.tune._tree import cast
 from functional_adam.tune.budget import Plan
 from functional_adam.tune.tasks import BUILTIN
 
@@ -193,6 +194,27 @@ def test_half_precision_keeps_a_master():
     moved = np.abs(np.asarray(outcome.params["w"], np.float32) - np.asarray(start["w"]))
     assert outcome.params["w"].dtype == jnp.bfloat16
     assert 0.5 < moved.mean() / (3e-4 * STEPS) < 1.5
+
+
+@pytest.mark.parametrize("kept", ["bfloat16", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_the_dtype_of_a_task_decides_whatever_init_gives(kept, dtype):
+    """Small steps in float32 are not lost in what init draws, nor in the probe's reference."""
+
+    def narrow(key):
+        return cast(init(key), kept)
+
+    def wide(key):
+        return cast(narrow(key), "float32")
+
+    run = [Trial({"learning_rate": 3e-4, "weight_decay": 0.0}, 0, STEPS, STEPS)]
+    (found,), (expected,) = (
+        population(tiny(dtype=dtype, init=f), run, execution=ONE, keep_params=True)
+        for f in (narrow, wide)
+    )
+    assert found.params["w"].dtype == dtype
+    assert found.validation == expected.validation
+    np.testing.assert_array_equal(found.params["w"], expected.params["w"])
 
 
 def test_every_epoch_is_a_shuffle():

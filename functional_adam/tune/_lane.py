@@ -11,7 +11,7 @@ from jax import lax
 
 from ._evaluate import figures_of, loss_of
 from ._hyper import Group, Hyper, transformation, update_arguments
-from ._tree import take
+from ._tree import stored, take
 
 
 class Lane(NamedTuple):
@@ -39,13 +39,11 @@ class Runner:
         self.loss = loss_of(task)
         self.figures = figures_of(task)
         self.tx = transformation(group, task.dtype, task.before)
-        self.half = task.dtype if task.dtype in ("float16", "bfloat16") else None
+        self.dtype = task.dtype
 
     def start(self, seed: Any, own: dict[str, Any], validation: Any) -> tuple[Lane, Any]:
         """A lane before its first step, and its figures there."""
-        params = self.init_params(jax.random.key(seed))
-        if self.half:
-            params = jax.tree.map(self._halve, params)
+        params = stored(self.init_params(jax.random.key(seed)), self.dtype)
         lane = Lane(params, self.tx.init(params), jnp.zeros((), jnp.int32), seed)
         return lane, self.figures(lane.params, validation, own)
 
@@ -70,6 +68,3 @@ class Runner:
         arguments = update_arguments(self.group, h, lane.count)
         updates, state = self.tx.update(gradients, lane.state, lane.params, **arguments)
         return Lane(optax.apply_updates(lane.params, updates), state, lane.count + 1, lane.seed)
-
-    def _halve(self, p: Any) -> Any:
-        return p.astype(self.half) if p.dtype == jnp.float32 else p

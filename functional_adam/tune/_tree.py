@@ -25,3 +25,20 @@ def cast(tree: Any, dtype: Any) -> Any:
         return x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x
 
     return jax.tree.map(one, tree)
+
+
+def stored(tree: Any, dtype: Any) -> Any:
+    """Initial parameters as a task in this dtype trains them.
+
+    In 16 bits where that is the dtype, and in no fewer bits than those of any other.
+    """
+    halves = jnp.float16, jnp.bfloat16
+
+    def one(p):
+        if not jnp.issubdtype(p.dtype, jnp.floating):
+            return p
+        if jnp.dtype(dtype) in halves:
+            return p.astype(dtype) if p.dtype in (jnp.float32, *halves) else p
+        return p.astype(jnp.promote_types(p.dtype, dtype))
+
+    return jax.tree.map(one, tree)

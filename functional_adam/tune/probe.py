@@ -17,7 +17,7 @@ from ..diagnostics._words import LIMITS, SHARE, UNDERFLOW, said
 from . import _hyper
 from ._batches import Batches
 from ._evaluate import figures_of, loss_of
-from ._tree import examples, take
+from ._tree import cast, examples, take
 from .engine import population
 from .script import untuned
 from .space import Config, adamw_space
@@ -133,9 +133,9 @@ def precision_probe(
         execution=execution,
     )
     losses = {"float32": exact, "all in dtype": loss, "float32 state": kept.validation}
-    cast = {name: float(jnp.asarray(full[name], dtype)) for name in ("eps", "b2")}
+    rounded = {name: float(jnp.asarray(full[name], dtype)) for name in ("eps", "b2")}
     found = Probe(
-        dtype, **cast, **seen, losses=losses, spread=abs(exact - other), flags=(), verdict=()
+        dtype, **rounded, **seen, losses=losses, spread=abs(exact - other), flags=(), verdict=()
     )
     return _judged(found, full)
 
@@ -152,7 +152,6 @@ def _in(task: Any, dtype: str) -> Any:
 
 def _plain(task: Any, config: Config, full: Any, steps: int, seed: int) -> Any:
     """What was seen on the way, and the validation loss at the end, all of optax in the dtype."""
-    dtype = jnp.dtype(task.dtype)
     h = jax.tree.map(lambda x: x[0], _hyper.hyper_of([config], [steps], task.own))
     tx = optax.adamw(
         lambda count: _hyper.learning_rate(h, count),
@@ -200,10 +199,7 @@ def _plain(task: Any, config: Config, full: Any, steps: int, seed: int) -> Any:
         means = {name: seen[name].sum() / steps for name in ("underflow", "stuck")}
         return {**means, **end}, figures(params, validation, h.own)["loss"]
 
-    def halve(p: Any) -> Any:
-        return p.astype(dtype) if jnp.issubdtype(p.dtype, jnp.floating) else p
-
-    params = jax.tree.map(halve, task.init(jax.random.key(seed)))
+    params = cast(task.init(jax.random.key(seed)), task.dtype)
     seen, loss = run(params, windows)
     return {name: float(x) for name, x in seen.items()}, float(loss)
 

@@ -19,7 +19,8 @@ class Task:
 
     Attributes:
         name: for logs and reports.
-        init: key -> params, a pytree of floating arrays.
+        init: key -> params, a pytree of floating arrays; they are trained in `dtype`, whatever
+            theirs is.
         loss: (params, batch, key) -> scalar, a mean over the examples of the batch; the key is for
             dropout and the like, another one in each step. Where `own` is not empty, (params,
             batch, key, own) -> scalar with the values of these hyperparameters by name.
