@@ -203,6 +203,54 @@ def test_an_interrupted_call_has_delivered_what_was_finished(task):
     assert threading.active_count() == before
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_a_progress_that_always_raises_loses_nothing(task, error):
+    seen = []
+
+    def enough(progress):
+        if progress.finished:
+            raise error("enough")
+
+    with pytest.raises(error, match="enough"):
+        population(task, trials(4), execution=LANES, on_done=seen.append, on_progress=enough)
+    assert len(seen) == 4  # they end together
+
+
+def test_outcomes_that_cannot_be_written_do_not_keep_others_from_being_told(task):
+    seen = []
+
+    def full(outcome):
+        seen.append(outcome)
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        population(task, trials(4), execution=LANES, on_done=full)
+    assert len(seen) == 4
+
+
+def test_of_a_halving_what_has_ended_is_told_at_once(task, some):
+    """One is as short as the first rung, one diverges: neither waits for the end of a rung."""
+    short = dataclasses.replace(some[0], steps=6)
+    bad = trials(1, learning_rate=1e30)[0]
+    seen = []
+
+    def on_done(outcome):
+        seen.append(outcome)
+        if outcome.trial is short:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        population(
+            task,
+            [bad, short, *some[1:]],
+            execution=LANES,
+            on_done=on_done,
+            stop=StopRule((6, 12), keep=0.5),
+        )
+    assert {id(o.trial) for o in seen} == {id(bad), id(short)}
+    assert [o.diverged for o in seen] == [True, False]
+
+
 def test_held_out_is_the_loss_there(task, some, trained):
     losses = held_out(task, some[:2], execution=LANES)
     for loss, o in zip(losses, trained[:2], strict=True):
@@ -219,6 +267,20 @@ def test_progress_is_told(task, some, trained):
     assert last.best == min(o.validation for o in trained)
     assert all(p.left is None or p.left >= 0 for p in seen)
     assert {p.lanes for p in seen} <= {1, 2, 3, 4}
+
+
+def test_progress_of_a_halving_is_one_count(task, some):
+    seen = []
+    halved = population(
+        task, some, execution=LANES, stop=StopRule((6, 12), keep=0.5), on_progress=seen.append
+    )
+    finished = [p.finished for p in seen]
+    assert finished == sorted(finished)
+    assert {p.trials for p in seen} == {6}
+    assert (seen[0].total, seen[0].finished) == (6 * STEPS, 0)
+    last, made = seen[-1], sum(o.steps for o in halved)
+    assert (last.finished, last.steps, last.total) == (6, made, made)
+    assert last.best == min(o.validation for o in halved)
 
 
 def test_two_hosts_share_the_trials(trained, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -84,7 +85,11 @@ def train(
         stop.set()
         for thread in threads:
             thread.join()
+        late = []
         while not messages.empty():
-            kind, who, what = messages.get()
+            kind, *what = messages.get()
             if kind == "done":
-                finished(who, what)
+                late.append(what)
+        with contextlib.ExitStack() as deliveries:  # all of them, if some raise
+            for what in reversed(late):
+                deliveries.callback(finished, *what)

@@ -53,7 +53,8 @@ def population(
         execution: how; "auto" measures, see `choose_execution`.
         on_done: called with each outcome as soon as there is one, in the thread of the call; of
             other hosts' trials at the end.
-        on_progress: called with a `Progress` of this host's share after each call of a program.
+        on_progress: called with a `Progress` of this host's share after each call of a program and
+            each outcome; not again once it has raised.
         stop: ends the worst early.
         paused: where trainings are kept that may go on later.
         keep_params: whether outcomes hold the final parameters.
@@ -84,7 +85,6 @@ def population(
         True
     """
     trials = list(trials)
-    options: dict[str, Any] = dict(on_progress=on_progress, paused=paused, keep_params=keep_params)
     if not isinstance(task, Task):
         task.check()
     elif "checked" not in task.programs:
@@ -92,11 +92,32 @@ def population(
         task.programs["checked"] = True
     for trial in trials:
         _hyper.check(trial.config, task.own)
-    train_all = functools.partial(_trained, task)
+    if stop is not None and paused is None:
+        paused = Paused()
+    mine = {i for members in _groups(trials).values() for i in share(members)}
+    saved = [paused.get(trials[i]) for i in mine] if paused is not None else []
+    made = sum(lane.count for lane in saved if lane is not None)
+    meter = Meter(len(mine), sum(trials[i].steps for i in mine) - made, on_progress)
+    told: set[int] = set()
+
+    def ended(i: int, outcome: Outcome) -> None:
+        told.add(i)
+        if on_done is not None:
+            on_done(outcome)
+        if i in mine:
+            meter.done(trials[i].steps - outcome.steps)
+
+    train_all = functools.partial(
+        _trained, task, execution=execution, meter=meter, paused=paused, keep_params=keep_params
+    )
     if stop is not None:
-        options["paused"] = paused if paused is not None else Paused()
-        return _halved(train_all, trials, stop, execution, on_done, options)
-    return train_all(trials, execution=execution, on_done=on_done, **options)
+        assert paused is not None
+        return _halved(train_all, trials, stop, paused, ended)
+    outcomes = train_all(trials, ended=ended)
+    for i, outcome in enumerate(outcomes):
+        if i not in told and on_done is not None:
+            on_done(outcome)
+    return outcomes
 
 
 def held_out(
@@ -134,28 +155,30 @@ def held_out(
     return losses
 
 
-def _trained(
-    task: Any,
-    trials: list[Trial],
-    *,
-    execution: Execution | Literal["auto"],
-    on_done: OnDone | None,
-    on_progress: OnProgress | None,
-    paused: Paused | None,
-    keep_params: bool,
-) -> list[Outcome]:
-    outcomes: dict[int, Outcome] = {}
+def _groups(trials: Sequence[Trial]) -> dict[Any, list[int]]:
+    """Indices of the trials of each program."""
     groups: dict[Any, list[int]] = collections.defaultdict(list)
     for i, trial in enumerate(trials):
         groups[_hyper.group_of(trial.config)].append(i)
-    shares = {group: share(members) for group, members in groups.items()}
-    runs = {
-        i: Run(i, trials[i], paused.get(trials[i]) if paused is not None else None)
-        for members in shares.values()
-        for i in members
-    }
-    made = sum(run.saved.count for run in runs.values() if run.saved is not None)
-    meter = Meter(len(runs), sum(trials[i].steps for i in runs) - made, on_progress)
+    return groups
+
+
+def _trained(
+    task: Any,
+    trials: Sequence[Trial],
+    *,
+    execution: Execution | Literal["auto"],
+    ended: Callable[[int, Outcome], None],
+    meter: Meter,
+    paused: Paused | None,
+    keep_params: bool,
+) -> list[Outcome]:
+    """Outcomes of all; `ended` is told of those of this host as soon as there is one."""
+    outcomes: dict[int, Outcome] = {}
+    groups = _groups(trials)
+
+    def run_of(i: int) -> Run:
+        return Run(i, trials[i], paused.get(trials[i]) if paused is not None else None)
 
     def finished(run: Run, lane: Any) -> None:
         outcome = run.outcome(_final(task, lane) if keep_params else None)
@@ -163,9 +186,8 @@ def _trained(
             kept = Saved(run.count, lane, tuple(run.curve), run.seconds, run.figures)
             paused.put(run.trial, kept)
         outcomes[run.index] = outcome
-        meter.done(outcome.validation, run.trial.steps - run.count)
-        if on_done is not None:
-            on_done(outcome)
+        meter.seen(outcome.validation)
+        ended(run.index, outcome)
 
     def wanted(run: Run) -> bool:
         return keep_params or (paused is not None and not run.hopeless)
@@ -174,19 +196,10 @@ def _trained(
         # Every host asks for every group: measuring is agreed on by all of them.
         asked = [trials[i] for i in members]
         prepared, workers = _prepared(task, group, asked, execution)
-        train(
-            prepared,
-            [runs[i] for i in shares[group]],
-            workers,
-            wanted=wanted,
-            finished=finished,
-            ticked=meter.tick,
-        )
+        runs = [run_of(i) for i in share(members)]
+        train(prepared, runs, workers, wanted=wanted, finished=finished, ticked=meter.tick)
     for theirs in gathered(outcomes) if jax.process_count() > 1 else []:
-        for i in sorted(set(theirs) - set(outcomes)):
-            outcomes[i] = theirs[i]
-            if on_done is not None:
-                on_done(theirs[i])
+        outcomes = {**theirs, **outcomes}
     return [outcomes[i] for i in range(len(trials))]
 
 
@@ -207,12 +220,11 @@ def _final(task: Any, lane: Any) -> Any:
 
 
 def _halved(
-    train_all: Any,
+    train_all: Callable[..., list[Outcome]],
     trials: list[Trial],
     stop: StopRule,
-    execution: Any,
-    on_done: OnDone | None,
-    options: dict[str, Any],
+    paused: Paused,
+    ended: Callable[[int, Outcome], None],
 ) -> list[Outcome]:
     """Rung after rung, each call going on from what the last one paused."""
     final: dict[int, Outcome] = {}
@@ -224,21 +236,23 @@ def _halved(
             outcome, trial=trial, stopped=not outcome.diverged and outcome.steps < trial.steps
         )
         if outcome.diverged or final[i].stopped:
-            options["paused"].drop(trial)
-        if on_done is not None:
-            on_done(final[i])
+            paused.drop(trial)
+        ended(i, final[i])
 
     for rung in (*stop.rungs, math.inf):
         asked = [dataclasses.replace(trials[i], steps=_least(trials[i], rung)) for i in alive]
-        reached = dict(
-            zip(alive, train_all(asked, execution=execution, on_done=None, **options), strict=True)
-        )
-        going = [i for i in alive if trials[i].steps > rung and not reached[i].diverged]
-        going.sort(key=lambda i: (reached[i].validation, i))
+
+        def reached(k: int, outcome: Outcome, alive: Any = alive, rung: float = rung) -> None:
+            if outcome.diverged or trials[alive[k]].steps <= rung:
+                finish(alive[k], outcome)
+
+        found = dict(zip(alive, train_all(asked, ended=reached), strict=True))
+        going = [i for i in alive if trials[i].steps > rung and not found[i].diverged]
+        going.sort(key=lambda i: (found[i].validation, i))
         kept = max(1, math.ceil(len(alive) * stop.keep)) if going else 0
         for i in alive:
-            if i not in going[:kept]:
-                finish(i, reached[i])
+            if i not in going[:kept] and i not in final:
+                finish(i, found[i])
         alive = sorted(going[:kept])
         if not alive:
             break

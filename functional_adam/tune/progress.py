@@ -57,10 +57,13 @@ class Meter:
         self.steps, self.lanes = self.steps + steps, lanes
         self._tell()
 
-    def done(self, validation: float, spared: int) -> None:
+    def seen(self, validation: float) -> None:
+        """Of a trial that may go on."""
+        self.best = validation if self.best is None else min(self.best, validation)
+
+    def done(self, spared: int) -> None:
         """After a trial, which made `spared` steps fewer than it was asked to."""
         self.finished, self.total = self.finished + 1, self.total - spared
-        self.best = validation if self.best is None else min(self.best, validation)
         self._tell()
 
     def _tell(self) -> None:
@@ -68,18 +71,22 @@ class Meter:
             return
         seconds = time.perf_counter() - self.began
         left = seconds * (self.total - self.steps) / self.steps if self.steps else None
-        self.tell(
-            Progress(
-                self.finished,
-                self.trials,
-                self.lanes,
-                self.steps,
-                self.total,
-                self.best,
-                seconds,
-                None if left is None else max(left, 0.0),
-            )
+        now = Progress(
+            self.finished,
+            self.trials,
+            self.lanes,
+            self.steps,
+            self.total,
+            self.best,
+            seconds,
+            None if left is None else max(left, 0.0),
         )
+        try:
+            self.tell(now)
+        except BaseException:
+            # What ends meanwhile is still delivered, without a second such end.
+            self.tell = None
+            raise
 
 
 @contextlib.contextmanager
