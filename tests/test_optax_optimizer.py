@@ -638,6 +638,36 @@ def test_errors_say_what_is_wrong(call, error, reason):
         call(start())
 
 
+def test_parameters_that_share_memory_are_not_stepped_together():
+    """Torch steps them in turn; one step of all would be from the same old values."""
+    w = torch.zeros(4, 2)
+    whole, some, rows = (torch.nn.Parameter(x) for x in (w, w.t()[:, 1:3], w[3]))
+    for pair in ([whole, some], [some, whole], [rows, whole]):
+        with pytest.raises(ValueError, match=r"params\[0\] .* and params\[1\] .*share memory"):
+            _step(OptaxOptimizer(pair, optax.sgd, lr=1.0), pair)
+    late = [torch.nn.Parameter(torch.zeros(3)) for _ in range(2)]
+    optimizer = OptaxOptimizer([("a", late[0]), ("b", late[1])], optax.sgd, lr=1.0)
+    _step(optimizer, late)
+    late[1].data = late[0].data
+    with pytest.raises(ValueError, match="a and b share memory"):
+        _step(optimizer, late)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_parameters_that_lie_between_each_other_or_in_groups_are(apart):
+    found = []
+    for make in (lambda p: OptaxOptimizer(p, optax.sgd, lr=1.0), lambda p: torch.optim.SGD(p, 1.0)):
+        w = torch.zeros(6)
+        views = (w[:4], w[2:]) if apart else (w[::2], w[1::2])
+        params = [torch.nn.Parameter(x) for x in views]
+        optimizer = make([{"params": [p]} for p in params] if apart else params)
+        for _ in range(2):
+            _step(optimizer, params)
+        found.append(w.clone())
+    assert found[0].abs().sum() > 0
+    torch.testing.assert_close(*found, rtol=0, atol=0)
+
+
 def test_an_option_that_shapes_the_state_cannot_change():
     params = start()
     optimizer = OptaxOptimizer(params, optax.sgd, lr=1.0)

@@ -74,7 +74,7 @@ class OptaxOptimizer(torch.optim.Optimizer):
     Raises:
         TypeError: no transformation or factory, or hyperparameters that it does not take.
         ValueError: unknown names in `traced`, a tensor whose elements share memory, or one that is
-            given twice.
+            given twice; in `step`, two tensors of a group that share memory.
         KeyError: an `lr` is given, asked for or set that nothing would read.
 
     Reference: https://optax.readthedocs.io/en/latest/api/transformations.html.

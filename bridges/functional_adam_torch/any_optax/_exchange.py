@@ -8,6 +8,7 @@ the computation has finished, and only then may torch write. What JAX keeps long
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
+
+from .._memory import sharing_memory
 
 # What NumPy lacks travels as integers of the same width: the same bits.
 _AS_BITS = {
@@ -102,6 +105,26 @@ def check_kind(tensor: Tensor, name: str) -> None:
         raise TypeError(f"{name} is {tensor.dtype}, a dtype that JAX does not have")
     if tensor.is_meta:
         raise TypeError(f"{name} is on the meta device and has no values")
+
+
+def check_apart(tensors: Sequence[Tensor], views: Sequence[Any], labels: Sequence[str]) -> None:
+    """Raise ValueError, naming two tensors, where they have elements in common.
+
+    Args:
+        tensors: what is stepped together, all from the values before.
+        views: what `lent` gave for each.
+        labels: what errors call them.
+    """
+    near = sharing_memory(tensors)
+    some = [i for i, tensor in enumerate(tensors) if id(tensor) in near]
+    for i, j in itertools.combinations(some, 2):
+        # Only NumPy tells interleaved ones from ones that overlap.
+        both = isinstance(views[i], np.ndarray) and isinstance(views[j], np.ndarray)
+        if not both or np.shares_memory(views[i], views[j]):
+            raise ValueError(
+                f"{labels[i]} and {labels[j]} share memory, and would be stepped from the same "
+                "values: give one of them, or put them into different groups"
+            )
 
 
 def kept(lent_array: np.ndarray | jax.Array) -> jax.Array:

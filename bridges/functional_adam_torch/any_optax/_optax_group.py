@@ -48,6 +48,7 @@ class Group(dict):
         self.state: Any = None
         self.constants: dict[str, Any] = {}
         self._labels: list[str] = []
+        self._addresses: list[int] = []
         self._programs: dict[Any, Any] = {}
         self._spare: list[jax.Array] = []
 
@@ -123,6 +124,10 @@ class Group(dict):
         if "lr" in self and "lr" not in self.recipe.entries(self.special):
             raise NoLearningRateError(self.recipe.no_lr())
         views = self.lent_params()
+        addresses = list(map(Tensor.data_ptr, params))
+        if addresses != self._addresses:  # they may be tied at any time
+            _exchange.check_apart(params, views, self._labels)
+            self._addresses = addresses
         arguments = [
             view if g is None else _exchange.lent(g, label, "the gradient of ")
             for g, view, label in zip(grads, views, self._labels, strict=True)

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .._memory import is_dense, is_plain, sharing_memory
 from ._buffers import Buffers, OtherFormError, Run, same
 from ._formula import Batch
 
-_PLAIN = {Tensor, torch.nn.Parameter}
 _dtype, _device = operator.attrgetter("dtype"), operator.attrgetter("device")
 
 
@@ -109,7 +109,7 @@ class Arena:
         self._forget(set(map(id, everything)))
         kinds: dict[Any, list[int]] = {}
         # What moves must not leave behind what it is tied to, stepped here or not.
-        shared = _sharing_memory(everything if terms.whole else batch.params)
+        shared = sharing_memory(everything if terms.whole else batch.params)
         for i, p in enumerate(batch.params):
             batch.check_shapes(i)
             key = None
@@ -199,35 +199,5 @@ def _meets(batch: Batch, i: int, terms: Terms) -> bool:
     )
 
 
-def _sharing_memory(params: Sequence[Tensor]) -> set[int]:
-    """Ids of parameters that have elements in common with others, or are given twice: torch steps
-    them in turn, each from where the last one ended.
-    """
-    spans = []
-    for p in params:
-        if p.numel() and is_plain([p]):
-            last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
-            start = p.data_ptr()
-            spans.append((start, start + (last + 1) * p.element_size(), id(p)))
-    found: set[int] = set()
-    end, holder = 0, -1
-    for start, stop, own in sorted(spans):
-        if start < end:
-            found |= {own, holder}
-        if stop > end:
-            end, holder = stop, own
-    return found
-
-
 def _fits(buffers: Buffers | None, batch: Batch, i: int) -> bool:
     return buffers is not None and buffers.fits(batch, i)
-
-
-def is_plain(tensors: Iterable[Tensor]) -> bool:
-    """Whether they are ordinary tensors, not of a subclass with operations of its own."""
-    return _PLAIN.issuperset(map(type, tensors))
-
-
-def is_dense(t: Tensor) -> bool:
-    """Whether its elements fill a piece of memory, in any order of dimensions."""
-    return t.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense(t)

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._memory import is_dense, is_plain
 from ..primitives import _functional
-from ._arena import is_dense, is_plain
 from ._formula import Batch, Formula
 from ._loops import as_real
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from functional_adam import _ops
 
-from ._arena import is_plain
+from .._memory import is_plain
 from ._formula import Batch, Formula
 from ._loops import as_real
 

@@ -1,0 +1,40 @@
+"""Where the elements of tensors lie: which of them lie together, and which are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+_PLAIN = {Tensor, torch.nn.Parameter}
+
+
+def sharing_memory(params: Sequence[Tensor]) -> set[int]:
+    """Ids of parameters that have elements in common with others, or are given twice: torch steps
+    them in turn, each from where the last one ended. Interleaved ones are taken for such.
+    """
+    spans = []
+    for p in params:
+        if p.numel() and is_plain([p]):
+            last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
+            start = p.data_ptr()
+            spans.append((start, start + (last + 1) * p.element_size(), id(p)))
+    found: set[int] = set()
+    end, holder = 0, -1
+    for start, stop, own in sorted(spans):
+        if start < end:
+            found |= {own, holder}
+        if stop > end:
+            end, holder = stop, own
+    return found
+
+
+def is_plain(tensors: Iterable[Tensor]) -> bool:
+    """Whether they are ordinary tensors, not of a subclass with operations of its own."""
+    return _PLAIN.issuperset(map(type, tensors))
+
+
+def is_dense(t: Tensor) -> bool:
+    """Whether its elements fill a piece of memory, in any order of dimensions."""
+    return t.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense(t)
