@@ -162,7 +162,7 @@ def test_leaves_of_which_a_share_is_looked_at_count_as_a_whole():
     _, state = tx.update(g, tx.init(params), params)
     u = {name: jnp.full(shape, 1e-3 * x) for name, (shape, _, x) in sizes.items()}
     groups = {"big": "all", "small": "all"}
-    for every in (None, 7, 1):
+    for every in (None, np.int64(7), 1):
         found = health(u, state, params, g, groups=groups, every=every)
         norm = math.sqrt(1e6 + 0.25 * 4096) / math.sqrt(1e6 + 4096)
         for total in (found.total, found.groups["all"]):

@@ -180,6 +180,14 @@ def test_shards_are_lanes(task, some, trained):
         np.testing.assert_allclose(a.validation, b.validation, rtol=1e-5)
 
 
+def test_an_execution_holds_numbers_of_python():
+    how = Execution(lanes=np.int64(4), workers=np.arange(3)[2])
+    assert (how, [type(x) for x in dataclasses.astuple(how)]) == (Execution(4, 1, 2), [int] * 3)
+    for name, value in (("lanes", 0), ("devices", 1.5), ("workers", True)):
+        with pytest.raises(ValueError, match=f"{name} of an Execution must be an integer >= 1"):
+            Execution(**{name: value})
+
+
 @pytest.mark.parametrize("lanes", [1, 2])
 def test_devices_that_are_not_there(task, some, lanes):
     with pytest.raises(ValueError, match=r"execution wants 99 devices, but there are \d+"):

@@ -164,7 +164,8 @@ def _real_size(p: Any) -> int:
 
 def check_every(every: Any) -> None:
     """Raise ValueError where every is neither None nor a whole number of at least 1."""
-    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+    whole = isinstance(every, int | np.integer) and not isinstance(every, bool)
+    if every is not None and not (whole and every >= 1):
         raise ValueError(f"every must be None or an integer of at least 1, got {every!r}")
 
 

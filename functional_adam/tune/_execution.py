@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from ._dimension import plain
+
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
@@ -24,9 +26,11 @@ class Execution:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        for name, value in dataclasses.asdict(self).items():
+        for name, given in dataclasses.asdict(self).items():
+            value = plain(given)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} of an Execution must be an integer >= 1, got {value!r}")
+            object.__setattr__(self, name, value)
 
     @property
     def width(self) -> int:
