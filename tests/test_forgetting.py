@@ -47,6 +47,10 @@ def test_wrong_usage():
     for arguments, said in (
         (["parity", "--against", "optax:adam"], "--against goes with --forgetting"),
         (["parity", "--forgetting", "--against", "optax.adam"], "must be package:Class"),
+        (["parity", "--forgetting", "--against", ".optim:Adam"], "must be package:Class"),
+        (["parity", "--forgetting", "--only", "adam"], "--only does not go with --forgetting"),
+        (["parity", "--forgetting", "--steps", "9"], "--steps does not go with --forgetting"),
+        (["parity", "--forgetting", "--json", "a", "--markdown", "a"], "two outputs to a"),
         (["parity", "--forgetting", "--against", "optax:adam@int8"], "must be package:Class"),
         (["parity", "--forgetting", "--against", "optax:nothing"], "no attribute 'nothing'"),
         (["parity", "--forgetting", "--against", "no_such_package:Adam"], "No module named"),

@@ -27,6 +27,7 @@ from functional_adam.tune._batches import Batches, order
 from functional_adam.tune._evaluate import figures_of
 from functional_adam.tune._tree import cast
 from functional_adam.tune.budget import Plan
+from functional_adam.tune.head import fingerprint
 from functional_adam.tune.tasks import BUILTIN
 
 ONE = Execution()
@@ -70,6 +71,8 @@ TASKS = [
     (_bad(validation={"x": np.ones((4, 6)), "y": np.ones(4)}), ValueError, r"has shape \(6,\)"),
     (_bad(held_out={"x": np.ones((4, 5))}), ValueError, "held_out must have the structure of"),
     (_bad(train={"x": np.array(["a"])}), TypeError, r"train\['x'\] must hold numbers"),
+    (_bad(train={"x": np.array(["2026"], "M8[D]")}), TypeError, "numbers, got dtype datetime"),
+    (_bad(train={"x": jnp.ones(60, "int4")}), TypeError, "must hold numbers, got dtype int4"),
     (_bad(init=lambda key: {"w": jnp.ones(3, int)}), TypeError, r"params\['w'\] .* has dtype int"),
     (_bad(init=lambda key: {}), ValueError, "gives no parameters"),
     (_bad(init=lambda key: key @ 1), ValueError, "init.key. of task 'tiny' fails"),
@@ -215,6 +218,48 @@ def test_the_dtype_of_a_task_decides_whatever_init_gives(kept, dtype):
     assert found.params["w"].dtype == dtype
     assert found.validation == expected.validation
     np.testing.assert_array_equal(found.params["w"], expected.params["w"])
+
+
+@pytest.mark.parametrize("where", [np.asarray, jnp.asarray])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float16", "int8", "bool"])
+def test_data_of_any_dtype(dtype, where):
+    """What a few bits hold exactly is trained as the same numbers in float32."""
+
+    def whole(seed, n):
+        rng = np.random.default_rng(seed)
+        return {k: rng.integers(0, 2, x.shape) for k, x in arrays(seed, n).items()}
+
+    found = []
+    for kept in (dtype, "float32"):
+        data = {
+            part: {k: where(x.astype(kept)) for k, x in whole(i, n).items()}
+            for i, (part, n) in enumerate((("train", 60), ("validation", 30)))
+        }
+        task = tiny(held_out=None, loss=lambda p, b, key: loss(p, cast(b, "float32"), key), **data)
+        (outcome,) = population(task, trials(1), execution=ONE)
+        found.append([x for _, x in outcome.curve] + [*outcome.metrics.values()])
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_keys_of_random_numbers_are_data(tmp_path):
+    """More of them than are looked at in one batch, and in a study's fingerprint."""
+
+    def noisy(params, batch, key):
+        x = jax.vmap(lambda k: jax.random.normal(k, (2,)))(batch)
+        return ((x @ params["w"] - 1) ** 2).mean()
+
+    parts = jax.random.split(jax.random.key(0), (3, 1100))
+    task = tiny(
+        init=lambda key: {"w": jnp.zeros(2)},
+        loss=noisy,
+        metrics={},
+        **dict(zip(("train", "validation", "held_out"), parts, strict=True)),
+    )
+    (outcome,) = population(task, trials(1), execution=ONE, keep_params=True)
+    assert np.abs(outcome.params["w"]).min() > 0
+    last = noisy(outcome.params, task.validation, None)
+    assert outcome.validation == pytest.approx(float(last), rel=1e-5)
+    assert fingerprint(task) != fingerprint(task.with_(train=parts[1]))
 
 
 def test_every_epoch_is_a_shuffle():

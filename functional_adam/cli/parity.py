@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +26,9 @@ def parity(
         typer.Option(help="Rows whose name contains this, or matches it as a glob; repeatable."),
     ] = None,
     list_rows: Annotated[bool, typer.Option("--list", help="Names of the rows, and stop.")] = False,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the free runs.")] = 1000,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps of the free runs; default 1,000, quick 50.")
+    ] = None,
     elements: Annotated[
         int | None, typer.Option(min=256, help="Elements of a leaf; default 65,536, free 4,099.")
     ] = None,
@@ -63,6 +66,19 @@ def parity(
     if against and not forgetting:
         fail("--against goes with --forgetting")
     if forgetting:
+        others = {
+            "--only": only,
+            "--list": list_rows,
+            "--steps": steps,
+            "--elements": elements,
+            "--quick": quick,
+            "--jobs": jobs,
+            "--dialects": dialects,
+            "--full": full,
+        }
+        for option, given in others.items():
+            if given:
+                fail(f"{option} does not go with --forgetting")
         _forgetting(against or [], json=json, markdown=markdown)
         return
     need("torch")
@@ -90,15 +106,16 @@ def _rows(only: list[str], *, dialects: bool) -> list[Row]:
     return rows
 
 
-def _sizes(steps: int, elements: int | None, quick: bool) -> Sizes:
+def _sizes(steps: int | None, elements: int | None, quick: bool) -> Sizes:
     from ._parity.measure import Sizes
 
-    if quick:
-        return Sizes(
-            one_step=elements or 4_096, free=elements or 515, common_steps=8, free_steps=50
-        )
-    full = Sizes()
-    return Sizes(one_step=elements or full.one_step, free=elements or full.free, free_steps=steps)
+    own = Sizes(one_step=4_096, free=515, common_steps=8, free_steps=50) if quick else Sizes()
+    return dataclasses.replace(
+        own,
+        one_step=elements or own.one_step,
+        free=elements or own.free,
+        free_steps=steps or own.free_steps,
+    )
 
 
 def _measure(rows: list[Row], sizes: Sizes, jobs: int | None) -> Table:
@@ -148,6 +165,7 @@ def _forgetting(against: list[str], *, json: Path | None, markdown: Path | None)
             peers.append(peer(spec))
         except ValueError as error:
             fail(f"--against {spec}: {error}")
+    check_writable(json, markdown)
     try:
         results = measure(ours() + peers, lambda name: typer.echo(f"measured: {name}", err=True))
     except KeyboardInterrupt:

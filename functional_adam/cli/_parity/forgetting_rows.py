@@ -74,7 +74,7 @@ def peer(spec: str) -> Subject:
     path, _, dtype = spec.partition("@")
     module, _, name = path.partition(":")
     dtype = dtype or "float32"
-    if not module or not name or dtype not in DTYPES:
+    if not module or module.startswith(".") or not name or dtype not in DTYPES:
         raise ValueError(f"must be package:Class or package:Class@dtype, dtype of {DTYPES}")
     try:
         with warnings.catch_warnings():
