@@ -427,6 +427,34 @@ def test_parameters_that_share_memory_are_stepped_in_turn(late):
     assert all(torch.equal(x, y) for x, y in zip(left, right, strict=True))
 
 
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="shared memory is a host's")
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("engine", ["auto", "compile", "flat"])
+def test_what_other_processes_share_stays_where_it_is(engine, late):
+    """The SharedAdam of asynchronous training: state is put into shared memory, then processes."""
+    left, right = pair("Adam", engine=engine)
+    seen = []
+    for step in range(4):
+        if step == 2 * late:
+            for params, optimizer in (left, right):
+                for p in params:
+                    p.data = p.data.clone().share_memory_()
+                    kept = optimizer.state[p]
+                    empty = {"step": torch.zeros(()), "exp_avg": p * 0, "exp_avg_sq": p * 0}
+                    for name, x in (kept or empty).items():
+                        kept[name] = x.detach().clone().share_memory_()
+                    if optimizer is right[1]:
+                        seen += [(t, t.detach().view(-1)) for t in (p, *kept.values())]
+        give(step, left[0], right[0], missing=False)
+        left[1].step()
+        right[1].step()
+    assert_near(left, right, bound=64 if engine != "auto" else 0)
+    for t, memory in seen:
+        assert t.is_shared()
+        assert t.data_ptr() == memory.data_ptr()
+        assert torch.equal(t.detach().view(-1), memory)
+
+
 @pytest.mark.parametrize("engine", ["auto", "compile", "flat"])
 def test_parameters_that_have_left_are_let_go(engine):
     optimizer = ft.Adam([torch.nn.Parameter(torch.ones(4)) for _ in range(3)], engine=engine)

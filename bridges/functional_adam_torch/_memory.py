@@ -38,3 +38,8 @@ def is_plain(tensors: Iterable[Tensor]) -> bool:
 def is_dense(t: Tensor) -> bool:
     """Whether its elements fill a piece of memory, in any order of dimensions."""
     return t.is_contiguous() or torch.ops.aten.is_non_overlapping_and_dense(t)
+
+
+def is_shared(t: Tensor) -> bool:
+    """Whether other processes may see its memory: it must stay where it is."""
+    return t.is_cpu and t.is_shared()

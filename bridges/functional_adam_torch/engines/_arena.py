@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .._memory import is_dense, is_plain, sharing_memory
+from .._memory import is_dense, is_plain, is_shared, sharing_memory
 from ._buffers import Buffers, OtherFormError, Run, same
 from ._formula import Batch
 
@@ -194,6 +194,7 @@ def _meets(batch: Batch, i: int, terms: Terms) -> bool:
         and is_plain(tensors)
         and all(t.dtype == p.dtype and t.device == p.device for t in tensors)
         and all(is_dense(t) for t in ([p] if terms.whole else moments))
+        and not any(map(is_shared, (p, *moments, batch.steps[i])))
         and batch.steps[i].is_cpu
         and batch.steps[i].ndim == 0
     )

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._memory import is_shared
 from ._coefficients import rows
 from ._formula import Batch
 
@@ -28,7 +29,7 @@ Run = Callable[[list[Tensor], Any], None]
 
 
 class OtherFormError(Exception):
-    """State was replaced by tensors that its slots cannot hold."""
+    """State was replaced by tensors that its slots cannot hold, or must not."""
 
 
 class Buffers:
@@ -105,8 +106,8 @@ class Buffers:
         """Those parameters that are in the batch, in the order of their slots, the state moved in.
 
         Raises:
-            OtherFormError: state that has another shape, dtype or device than its slot; nothing
-                has changed.
+            OtherFormError: state that has another shape, dtype or device than its slot, or that
+                other processes see; nothing has changed.
         """
         if same(batch.params, self.params):
             slots = self._all
@@ -164,7 +165,8 @@ class Buffers:
                 if address != there[slot]
             ]
         for t, own, *_ in moved:
-            if (t.shape, t.dtype, t.device) != (own.shape, own.dtype, own.device):
+            same_form = (t.shape, t.dtype, t.device) == (own.shape, own.dtype, own.device)
+            if not same_form or (is_shared(t) and not is_shared(own)):
                 raise OtherFormError
         # Tensors may have changed places: all are read before one is written, and who lies in a
         # slot that becomes another's leaves it with what it holds.
