@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import pytest
 from typer.testing import CliRunner
@@ -13,6 +14,7 @@ from functional_adam.cli._bench import growth, measure, report
 from functional_adam.cli._bench.measure import Ratio, Row, Table, table
 from functional_adam.cli._bench.subjects import Subject, subjects_of, yardstick_of
 from functional_adam.cli._bench.workloads import WORKLOADS, scaled, size
+from functional_adam.cli._output import show
 from functional_adam.cli.app import app
 
 NAN = math.nan
@@ -60,7 +62,21 @@ def test_every_table_shows_the_same_figures():
     assert made["rows"][2]["ratio_to_optax"] == {"value": None, "spread": 0.2}
     assert made["rows"][2]["ratio_to_fastest_peer"]["value"] == pytest.approx(1.8)
     assert made["rows"][0]["temporary"] is None
-    assert report.grid(found).row_count == 3
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_no_figure_is_cut_on_a_narrow_terminal(width, capsys, monkeypatch):
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", str(width))):
+        monkeypatch.setenv(name, value)
+    names = ("optax", "ours, bfloat16 weights, int8 moments")
+    rows = [row(name, name != "optax", Ratio(1.05, 0.01)) for name in names]
+    found = Table("w", 1, 10, rows, {})
+    show(report.grid(found), report.narrow_grids(found), wide=150)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    assert shown.count(" 1.05 ± 0.01 ") == 1  # optax is its own peer
+    assert shown.count("candidate") == (2 if width == 80 else 1)
 
 
 def test_what_is_missing_or_fails_is_skipped_by_name():

@@ -72,6 +72,21 @@ def test_the_table_names_every_optimizer_and_every_way(ran):
     assert all("parity holds (same gradients: torch bridge 0 ulp" in line for line in lines)
 
 
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_figure_is_cut_on_a_narrow_terminal(width, tmp_path, monkeypatch):
+    """One table where there is room, two where there is not."""
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", str(width))):
+        monkeypatch.setenv(name, value)
+    result = call("--optimizer", "nadam", "--steps", 9, "--out", tmp_path)
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", result.stdout)
+    assert "…" not in shown
+    assert ("steps/s" in shown) == (width == 200)
+    if width > 40:
+        assert max(map(len, shown.splitlines())) <= width
+    for run in results(tmp_path)["optimizers"]["nadam"]["runs"].values():
+        assert f" {run['validation_loss']:.6f} " in shown
+
+
 def test_the_json_holds_every_field(ran):
     _, out = ran
     content = results(out)

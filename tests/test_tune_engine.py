@@ -134,6 +134,19 @@ def test_a_training_that_goes_on_ends_as_one_that_never_stopped(task, some, trai
         same(a, b)
 
 
+def test_a_halving_keeps_what_was_trained_further(task, some, trained):
+    """A state beyond the first rung is no use there, and is gone on from later."""
+    paused, seen = Paused(), []
+    further = [dataclasses.replace(t, steps=12) for t in some[:2]]
+    population(task, further, execution=LANES, paused=paused)
+    stop = StopRule((6,), keep=0.9)
+    options = dict(execution=LANES, paused=paused, keep_params=True)
+    outcomes = population(task, some[:2], stop=stop, on_progress=seen.append, **options)
+    for a, b in zip(outcomes, trained[:2], strict=True):
+        same(a, b)
+    assert seen[-1].steps == 2 * (6 + STEPS - 12)
+
+
 def test_halving_stops_the_worst_and_finishes_the_best(task, some, trained):
     seen = []
     halved = population(

@@ -6,11 +6,14 @@ import contextlib
 import errno
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 STDOUT = Path("-")
 
@@ -52,6 +55,29 @@ def check_folder(option: str, path: Path) -> None:
         reason = error.strerror
     if reason:
         fail(f"{option} {path}: cannot write there: {reason}; choose another folder")
+
+
+def show(*ways: Sequence[Table], wide: int) -> None:
+    """Print tables in the first of these ways that the terminal has room for, else in the last.
+
+    Columns that do not wrap are never cut: a terminal that is too narrow breaks the lines.
+
+    Args:
+        ways: tables that hold the same in other forms, the widest first.
+        wide: columns where there is no terminal.
+    """
+    from rich.console import Console
+
+    console = Console()
+    width = console.width if console.is_terminal else wide
+    roomy = Console(width=1000)
+    for column in (column for way in ways for table in way for column in table.columns):
+        if column.no_wrap:
+            cells = [roomy.measure(cell).maximum for cell in (column.header, *column.cells)]
+            column.min_width = max(cells)
+    needs = [max(roomy.measure(table).minimum for table in way) for way in ways]
+    fit = next((i for i, need in enumerate(needs) if need <= width), len(ways) - 1)
+    Console(width=max(width, needs[fit])).print(*ways[fit], sep="\n")
 
 
 def told(error: Exception) -> str:

@@ -10,10 +10,11 @@ import typer
 
 from ._interrupt import INTERRUPTED
 from ._needs import need
-from ._output import STDOUT, check_writable, fail, write
+from ._output import STDOUT, check_writable, fail, show, write
 
 TIMED = 50_000_000  # parameters of the matrix that is timed with --precision
 SEEDS = 3
+WIDTH = 150  # columns of tables where there is no terminal to ask
 
 
 def bench(
@@ -107,8 +108,6 @@ def _steps(
         fail(f"--algorithm {algorithm}: unknown; there are {', '.join(ALGORITHMS)}")
     if plot is not None:
         need("matplotlib")
-    from rich.console import Console
-
     from ._bench import report
     from ._bench.growth import LEAVES, PARAMETERS, grow
     from ._bench.measure import table
@@ -143,13 +142,10 @@ def _steps(
                 subject = dataclasses.replace(subject, name=titled(subject.name, row))
                 growths.append(grow(subject, what, counts, rounds, done))
     if STDOUT not in (json, markdown):
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=150)
         for found in tables:
-            console.print(report.grid(found))
+            show(report.grid(found), report.narrow_grids(found), wide=WIDTH)
         if growths:
-            console.print(report.growth_grid(growths))
+            show([report.growth_grid(growths)], wide=WIDTH)
     save()
     if plot is not None:
         from ._bench.picture import draw

@@ -9,7 +9,7 @@ import typer
 
 from ._interrupt import INTERRUPTED
 from ._needs import need
-from ._output import fail
+from ._output import fail, show
 
 if TYPE_CHECKING:
     from ._demo.compare import Comparison
@@ -105,16 +105,11 @@ def _train(names: list[str], steps: int, dtype: str, seed: int) -> list[Comparis
 
 
 def _show_and_keep(comparisons: list[Comparison], dtype: str, seed: int, out: Path) -> None:
-    from rich.console import Console
-
     from ._demo.files import write
     from ._demo.picture import picture
-    from ._demo.table import as_json, table
+    from ._demo.table import as_json, narrow_tables, table
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
-    console.print(table(comparisons))
+    show(table(comparisons), narrow_tables(comparisons), wide=WIDTH)
     contents = {
         "demo.png": picture(comparisons, dtype=dtype, seed=seed),
         "demo.json": as_json(comparisons, dtype=dtype, seed=seed),

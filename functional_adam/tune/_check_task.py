@@ -91,7 +91,7 @@ def _arrays(task, part):
         if leaf.ndim == 0:
             raise ValueError(f"{where} must have a first axis of examples, got a scalar")
         if not _is_number(leaf.dtype):
-            raise TypeError(f"{where} must hold numbers, got dtype {leaf.dtype}")
+            raise TypeError(f"{where} must hold numbers of whole bytes, got dtype {leaf.dtype}")
         sizes[where] = leaf.shape[0]
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{where} has {n}" for where, n in sizes.items())

@@ -48,7 +48,9 @@ class Paused:
 
     def put(self, trial: Trial, saved: Saved) -> None:
         """Keep a training, in place of a shorter one."""
-        self._saved[_key(trial)] = saved
+        known = self._saved.get(_key(trial))
+        if known is None or known.count <= saved.count:
+            self._saved[_key(trial)] = saved
 
     def drop(self, trial: Trial) -> None:
         """Forget a training, if it is there."""

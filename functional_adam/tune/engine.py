@@ -96,7 +96,7 @@ def population(
         paused = Paused()
     mine = {i for members in _groups(trials).values() for i in share(members)}
     saved = [paused.get(trials[i]) for i in mine] if paused is not None else []
-    made = sum(lane.count for lane in saved if lane is not None)
+    made = sum(training.count for training in saved if training is not None)
     meter = Meter(len(mine), sum(trials[i].steps for i in mine) - made, on_progress)
     told: set[int] = set()
 

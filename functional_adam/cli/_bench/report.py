@@ -21,22 +21,36 @@ HEADS = (
     *("candidate", "ms", "/ optax", "/ fastest peer", "bandwidth / copy", "trace + compile s"),
     *("first step s", "temporary B", "peak B", "state B"),
 )
+SPLIT = HEADS.index("trace + compile s")
 CAPTION = """\
 Medians; bytes are per parameter. Ratios are of steps taken in turn in this run, with half the
 distance of their quartiles; = where they differ from 1 by no more than that."""
 GROWTH_HEADS = ("candidate", "grows", "step ~ count^", "one more: step us", "one more: compile ms")
 
 
-def grid(table: Table) -> Grid:
+def grid(table: Table) -> list[Grid]:
     """A workload's rows for the terminal."""
-    made = Grid(title=_title(table), caption=_caption(table), caption_justify="left")
-    for head in HEADS:
-        made.add_column(
-            head, justify="left" if head == HEADS[0] else "right", no_wrap=head == HEADS[0]
-        )
+    whole = _grid(table, range(1, len(HEADS)))
+    whole.title, whole.caption = _title(table), _caption(table)
+    return [whole]
+
+
+def narrow_grids(table: Table) -> list[Grid]:
+    """The same in two: steps, and what else they take."""
+    parts = [_grid(table, range(1, SPLIT)), _grid(table, range(SPLIT, len(HEADS)))]
+    parts[0].title, parts[1].caption = _title(table), _caption(table)
+    return parts
+
+
+def _grid(table: Table, columns: Sequence[int]) -> Grid:
+    made = Grid(HEADS[0], caption_justify="left")
+    for i in columns:
+        made.add_column(HEADS[i].replace(" /", "\n/").replace("+ ", "+\n"), justify="right")
+        made.columns[-1].no_wrap = True
     peer = table.fastest_peer() if _has_peer(table) else None
     for row in table.rows:
-        made.add_row(*_cells(row, peer), style="bold" if row.ours else None)
+        first, *figures = _cells(row, peer)
+        made.add_row(first, *(figures[i - 1] for i in columns), style="bold" if row.ours else None)
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -18,38 +18,64 @@ from .gap import Gap
 from .verdict import SAME_ULPS, broken, own_bounds
 from .ways import BRIDGE, JAX, TORCH, YARDSTICK
 
-CAPTION = """\
-Differences are those of the parameters from torch.optim's, the largest at any step: in ulp of
-max|p|, and as a share of the longest way any parameter went. Same gradients: those of the
-torch.optim run. The last row of each optimizer is the yardstick for own gradients: what one ulp
-in the initial weights does. Steps per second are those of this run, not a benchmark."""
+TITLE = "The same network, trained three ways"
+CAPTION = (
+    "Differences are those of the parameters from torch.optim's, the largest at any step: in ulp "
+    "of max|p|, and as a share of the longest way any parameter went. Same gradients: those of "
+    "the torch.optim run. The last row of each optimizer is the yardstick for own gradients: what "
+    "one ulp in the initial weights does."
+)
 KEYS = {TORCH: "torch_optim", BRIDGE: "torch_bridge", JAX: "jax", YARDSTICK: "one_ulp_away"}
 
 
-def table(comparisons: Sequence[Comparison]) -> Table:
+def _difference(gap: Gap | None) -> str:
+    if gap is None:
+        return ""
+    return "0" if gap.ulp == 0 else f"{gap.ulp:.1f} ({gap.relative:.0e})"
+
+
+Column = tuple[str, Callable[[Comparison, str], str]]
+LOSSES: list[Column] = [
+    ("train\nloss", lambda c, way: f"{c.endings[way].train_loss:.6f}"),
+    ("validation\nloss", lambda c, way: f"{c.endings[way].validation_loss:.6f}"),
+    ("test\naccuracy", lambda c, way: f"{c.endings[way].test_accuracy:.2%}"),
+]
+DIFFERENCES: list[Column] = [
+    ("same gradients\nulp (relative)", lambda c, way: _difference(c.same.get(way))),
+    ("own gradients\nulp (relative)", lambda c, way: _difference(c.own.get(way))),
+]
+SPEED: Column = ("steps/s", lambda c, way: f"{c.endings[way].steps_per_second:,.0f}")
+
+
+def table(comparisons: Sequence[Comparison]) -> list[Table]:
     """Four rows for each optimizer: the three ways to train, and the yardstick."""
-    grid = Table(title="The same network, trained three ways", caption=CAPTION)
-    grid.caption_justify = "left"
+    whole = _table(comparisons, [*LOSSES, *DIFFERENCES, SPEED])
+    whole.title = TITLE
+    whole.caption = f"{CAPTION} Steps per second are those of this run, not a benchmark."
+    return [whole]
+
+
+def narrow_tables(comparisons: Sequence[Comparison]) -> list[Table]:
+    """The same in two, without the speeds."""
+    parts = [_table(comparisons, LOSSES), _table(comparisons, DIFFERENCES)]
+    parts[0].title, parts[1].caption = TITLE, f"{CAPTION} Steps per second are in demo.json."
+    return parts
+
+
+def _table(comparisons: Sequence[Comparison], columns: Sequence[Column]) -> Table:
+    grid = Table(caption_justify="left")
     for heading in ("optimizer", "trained by"):
         grid.add_column(heading, no_wrap=True)
-    for heading in (
-        *("train\nloss", "validation\nloss", "test\naccuracy"),
-        *("same gradients\nulp (relative)", "own gradients\nulp (relative)", "steps/s"),
-    ):
+    for heading, _ in columns:
         grid.add_column(heading, justify="right", no_wrap=True)
     for comparison in comparisons:
         name = comparison.algorithm.name
         failed = bool(broken(comparison))
-        for way, ending in comparison.endings.items():
+        for way in comparison.endings:
             grid.add_row(
                 f"{name} [red]BROKEN[/red]" if failed and way == TORCH else name,
                 way,
-                f"{ending.train_loss:.6f}",
-                f"{ending.validation_loss:.6f}",
-                f"{ending.test_accuracy:.2%}",
-                _difference(comparison.same.get(way)),
-                _difference(comparison.own.get(way)),
-                f"{ending.steps_per_second:,.0f}",
+                *(cell(comparison, way) for _, cell in columns),
                 style="dim" if way == YARDSTICK else None,
                 end_section=way == YARDSTICK,
             )
@@ -114,9 +140,3 @@ def _gap(gap: Gap) -> dict[str, float | None]:
 def _finite(x: float | None) -> float | None:
     """JSON has neither NaN nor infinity: null."""
     return x if x is not None and math.isfinite(x) else None
-
-
-def _difference(gap: Gap | None) -> str:
-    if gap is None:
-        return ""
-    return "0" if gap.ulp == 0 else f"{gap.ulp:.1f} ({gap.relative:.0e})"
