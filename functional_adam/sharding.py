@@ -6,6 +6,7 @@ sharding, under jit and without it, and `update` works on each element where it 
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import warnings
@@ -42,9 +43,9 @@ def zero1(
 
     Each device keeps and updates one part of the state. Gradients are cut to it: a sum over
     devices followed by that may become a reduce-scatter (on CPUs XLA keeps the sum). Updates are
-    gathered, one all-gather for each leaf; behind `with_master` in the 16 bits of the new weight,
-    not in the 32 of the update. The numbers are those of `inner`; norms and other sums over
-    several elements communicate as they must.
+    gathered, one all-gather for each leaf; where `inner` is a `with_master`, and not a chain that
+    ends in one, in the 16 bits of the new weight, not in the 32 of the update. The numbers are
+    those of `inner`; norms and other sums over several elements communicate as they must.
 
     Works under jit and without it, with mesh axes of the automatic and the explicit type. It is the
     outermost transformation, or stands inside wrappers that hand it arrays as they are.
@@ -59,7 +60,8 @@ def zero1(
 
     Returns:
         `optax.GradientTransformationExtraArgs` with the state of `inner`. A leaf is cut along a
-        dimension that the axis divides; one that has none stays whole, and `init` warns.
+        dimension that the axis divides; one that has none stays whole, and so does state that
+        belongs to no parameter (of `optax.flatten`, say): `init` warns of both.
 
     Raises:
         ValueError: the mesh has no such axis; specs do not fit the parameters; or parameters are
@@ -108,9 +110,9 @@ def zero1(
 
     def init(params):
         by_path = cuts(params, jax.eval_shape(inner.init, params))
-        _warn_of_whole(by_path, axes, mesh, min_size)
         parts = _place(mesh, params, by_path, "state")
         state = inner.init(parts)
+        _warn_of_whole(by_path, state, axes, mesh, min_size)
         if any(isinstance(x, Tracer) for x in jax.tree.leaves(parts)):
             # jit drops arguments that are not read, and with them which devices there are.
             state, _ = lax.optimization_barrier((state, parts))
@@ -170,9 +172,10 @@ def abstract_state(tx: optax.GradientTransformation, params: Any) -> Any:
     def describe(path, x, found):
         name = _owners.owner(path, x.shape, sizes, stacked=True)
         own = where.get(name)
-        if found.is_fully_replicated and isinstance(own, NamedSharding):
+        if isinstance(own, NamedSharding):
             spec = _owners.fitted(own.spec, sizes[name], x.shape, own.mesh)
-            found = NamedSharding(own.mesh, spec)
+            if found.is_fully_replicated or _is_part_of(found, spec):
+                found = NamedSharding(own.mesh, spec)
         return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=found)
 
     return jax.tree_util.tree_map_with_path(
@@ -196,6 +199,12 @@ def collectives(compiled: Any) -> Counter[str]:
     """
     text = compiled if isinstance(compiled, str) else compiled.as_text()
     return Counter(re.findall(rf"\s({'|'.join(_COLLECTIVES)})(?:-start)?\(", text))
+
+
+def _is_part_of(found, spec):
+    """Whether a sharding is a spec without some of its axes: compiled code knows of those only."""
+    entries = itertools.zip_longest(getattr(found, "spec", (True,)), spec)
+    return all(_owners.names(a) == _owners.names(b)[: len(_owners.names(a))] for a, b in entries)
 
 
 def _axes(mesh, axis):
@@ -242,14 +251,19 @@ def _bits(x):
     return lax.bitcast_convert_type(x, jnp.uint16)
 
 
-def _warn_of_whole(by_path, axes, mesh, min_size):
+def _warn_of_whole(by_path, state, axes, mesh, min_size):
     size = math.prod(mesh.shape[name] for name in axes)
+    whole, sizes = {}, {path: found.shape for path, found in by_path.items()}
     for path, found in by_path.items():
-        if found.state == found.own and math.prod(found.shape) >= min_size and size > 1:
-            used = {name for entry in found.own for name in _owners.names(entry)}
-            if used.isdisjoint(axes):
-                warnings.warn(
-                    f"zero1 keeps the state of params{jax.tree_util.keystr(path)} of shape "
-                    f"{found.shape} whole on every device: {size} devices divide no dimension",
-                    stacklevel=3,
-                )
+        used = {name for entry in found.own for name in _owners.names(entry)}
+        if found.state == found.own and used.isdisjoint(axes):
+            name = f"the state of params{jax.tree_util.keystr(path)}"
+            whole[name] = found.shape, f"{size} devices divide no dimension"
+    for path, shape in _owners.shapes(state).items():
+        if _owners.owner(path, shape, sizes, stacked=True) is None:
+            whole[f"state{jax.tree_util.keystr(path)}"] = shape, "it belongs to no parameter"
+    for name, (shape, why) in whole.items():
+        if math.prod(shape) >= min_size and size > 1:
+            warnings.warn(
+                f"zero1 keeps {name} of shape {shape} whole on every device: {why}", stacklevel=3
+            )

@@ -217,6 +217,9 @@ def test_zero1_leaves_what_it_cannot_cut_and_says_so():
     with pytest.warns(UserWarning, match=r"params\['blocks'\] of shape \(4224,\)"):
         # 4224 elements divide by four, their 33 blocks do not.
         state = tx.init({"blocks": p["blocks"]})
+    # The flat vector of all parameters is nobody's.
+    with pytest.warns(UserWarning, match=r"state.*trace of shape .*: it belongs to no parameter"):
+        fa.zero1(optax.flatten(optax.sgd(1e-2, 0.9)), mesh).init({"w": jnp.ones((64, 128))})
     # No gradient, no update, and no step for its state; but that is cut where it was whole.
     q = {name: jnp.ones((64, 128), jnp.bfloat16) for name in ("w", "none")}
     tx, state = fa.zero1(cases.master(), mesh), cases.master().init(q)
@@ -291,6 +294,17 @@ def test_errors():
     ):  # fmt: skip
         with pytest.raises(error, match=match):
             act()
+
+
+@pytest.mark.parametrize("types", TYPES.values(), ids=list(TYPES))
+def test_a_target_has_the_parameters_sharding_on_axes_of_all_types(types):
+    """Of optax's accumulated gradients compiled code knows the explicit axes only."""
+    p = cases.put(cases.start(), cases.mesh(types), cases.SPECS)
+    tx = optax.MultiSteps(optax.adamw(1e-2), 2)
+    found = fa.abstract_state(tx, p)
+    for tree in (found.acc_grads, found.inner_opt_state[0].mu):
+        for name, x in tree.items():
+            assert x.sharding.is_equivalent_to(p[name].sharding, x.ndim)
 
 
 def test_collectives_are_counted():
