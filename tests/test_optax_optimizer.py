@@ -621,10 +621,18 @@ ERRORS = [
     (lambda p: OptaxOptimizer(p, unlabelled, lr=1), TypeError, "must take its hyperparameters by"),
     (lambda p: _adamw([("a", p[0]), ("a", p[1])]), ValueError, "'a' stands for two parameters"),
     (lambda p: _adamw([torch.zeros(1).expand(3)]), ValueError, "group 0 is expanded"),
+    (lambda p: _adamw([torch.zeros(6).unfold(0, 3, 1)]), ValueError, "its elements share memory"),
+    (lambda p: _step(_late(p), p), ValueError, r"params\[1\] of group 0 is expanded"),
     (lambda p: _adamw([torch.zeros(3, device="meta")]), TypeError, "is on the meta device"),
     (lambda p: _step(OptaxOptimizer(p, looks, lr=1.0), p), TypeError, "looks at the value"),
     (lambda p: _step(OptaxOptimizer(p, wrong, lr=1.0), p), TypeError, "wrong must return an optax"),
 ]  # fmt: skip
+
+
+def _late(params):
+    optimizer = _adamw(params)
+    params[1].data = torch.zeros((1,) * params[1].ndim).expand(params[1].shape)
+    return optimizer
 
 
 def _step(optimizer, params):

@@ -17,9 +17,8 @@ def sharing_memory(params: Sequence[Tensor]) -> set[int]:
     spans = []
     for p in params:
         if p.numel() and is_plain([p]):
-            last = sum((n - 1) * step for n, step in zip(p.shape, p.stride(), strict=True))
             start = p.data_ptr()
-            spans.append((start, start + (last + 1) * p.element_size(), id(p)))
+            spans.append((start, start + _reach(p) * p.element_size(), id(p)))
     found: set[int] = set()
     end, holder = 0, -1
     for start, stop, own in sorted(spans):
@@ -28,6 +27,17 @@ def sharing_memory(params: Sequence[Tensor]) -> set[int]:
         if stop > end:
             end, holder = stop, own
     return found
+
+
+def overlaps_itself(t: Tensor) -> bool:
+    """Whether elements of a tensor share memory, as those of an expanded or unfolded one."""
+    repeats = any(step == 0 and n > 1 for n, step in zip(t.shape, t.stride(), strict=True))
+    return t.numel() > 0 and (repeats or _reach(t) < t.numel())
+
+
+def _reach(t: Tensor) -> int:
+    """Elements from the first to the last."""
+    return 1 + sum((n - 1) * step for n, step in zip(t.shape, t.stride(), strict=True))
 
 
 def is_plain(tensors: Iterable[Tensor]) -> bool:

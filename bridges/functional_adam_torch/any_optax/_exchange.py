@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from .._memory import sharing_memory
+from .._memory import overlaps_itself, sharing_memory
 
 # What NumPy lacks travels as integers of the same width: the same bits.
 _AS_BITS = {
@@ -107,14 +107,22 @@ def check_kind(tensor: Tensor, name: str) -> None:
         raise TypeError(f"{name} is on the meta device and has no values")
 
 
+def check_memory(tensor: Tensor, name: str) -> None:
+    """Raise ValueError, naming the tensor, where its elements share memory."""
+    if overlaps_itself(tensor):
+        raise ValueError(f"{name} is expanded: its elements share memory; clone it first")
+
+
 def check_apart(tensors: Sequence[Tensor], views: Sequence[Any], labels: Sequence[str]) -> None:
-    """Raise ValueError, naming two tensors, where they have elements in common.
+    """Raise ValueError, naming them, where two tensors or elements of one share memory.
 
     Args:
         tensors: what is stepped together, all from the values before.
         views: what `lent` gave for each.
         labels: what errors call them.
     """
+    for tensor, label in zip(tensors, labels, strict=True):
+        check_memory(tensor, label)
     near = sharing_memory(tensors)
     some = [i for i, tensor in enumerate(tensors) if id(tensor) in near]
     for i, j in itertools.combinations(some, 2):

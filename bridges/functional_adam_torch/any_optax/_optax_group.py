@@ -90,8 +90,7 @@ class Group(dict):
             if first.setdefault(id(p), label) != label:
                 raise ValueError(f"{label} is {first[id(p)]}: give each parameter once")
             _exchange.check_kind(p, label)
-            if any(stride == 0 and n > 1 for stride, n in zip(p.stride(), p.shape, strict=True)):
-                raise ValueError(f"{label} is expanded: its elements share memory; clone it first")
+            _exchange.check_memory(p, label)
 
     def loaded(self, entries: dict[str, Any], tensors: Mapping[str, Tensor] | None) -> Group:
         """The same group with the entries and the state of a state_dict.
