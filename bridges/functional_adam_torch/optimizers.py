@@ -18,7 +18,8 @@ state_dicts are torch's own; only `step` is replaced. What is added are these ke
 
         If compiling fails, "compile" and "flat" use torch's own operations, after one warning. A
         checkpoint does not say which engine made it. What is stepped together has its state moved
-        side by side, unless it is in memory that processes share (`share_memory_`).
+        side by side, out of a buffer that it was a view of, but not out of memory that processes
+        share (`share_memory_`).
     moments: how moments are stored: "float32", "bfloat16" or "int8", as `functional_adam.adam`'s of
         that name; None (default): in the parameter's dtype, as torch.
     master_bits: 32, 24 or 16: a float32 weight behind each bfloat16 or float16 parameter, of which
