@@ -137,14 +137,14 @@ def test_a_training_that_goes_on_ends_as_one_that_never_stopped(task, some, trai
 def test_a_halving_keeps_what_was_trained_further(task, some, trained):
     """A state beyond the first rung is no use there, and is gone on from later."""
     paused, seen = Paused(), []
-    further = [dataclasses.replace(t, steps=12) for t in some[:2]]
+    further = [dataclasses.replace(t, steps=18) for t in some[:2]]
     population(task, further, execution=LANES, paused=paused)
     stop = StopRule((6,), keep=0.9)
     options = dict(execution=LANES, paused=paused, keep_params=True)
     outcomes = population(task, some[:2], stop=stop, on_progress=seen.append, **options)
     for a, b in zip(outcomes, trained[:2], strict=True):
         same(a, b)
-    assert seen[-1].steps == 2 * (6 + STEPS - 12)
+    assert seen[-1].steps == 2 * (6 + STEPS - 18)
 
 
 def test_halving_stops_the_worst_and_finishes_the_best(task, some, trained):
@@ -255,19 +255,13 @@ def test_of_a_halving_what_has_ended_is_told_at_once(task, some):
     bad = trials(1, learning_rate=1e30)[0]
     seen = []
 
-    def on_done(outcome):
-        seen.append(outcome)
-        if outcome.trial is short:
+    def enough(progress):
+        if progress.finished == 2:
             raise KeyboardInterrupt
 
+    options = dict(execution=LANES, on_done=seen.append, on_progress=enough)
     with pytest.raises(KeyboardInterrupt):
-        population(
-            task,
-            [bad, short, *some[1:]],
-            execution=LANES,
-            on_done=on_done,
-            stop=StopRule((6, 12), keep=0.5),
-        )
+        population(task, [bad, short, *some[1:]], stop=StopRule((6, 12), keep=0.5), **options)
     assert {id(o.trial) for o in seen} == {id(bad), id(short)}
     assert [o.diverged for o in seen] == [True, False]
 
