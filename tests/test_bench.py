@@ -62,6 +62,8 @@ def test_every_table_shows_the_same_figures():
     assert made["rows"][2]["ratio_to_optax"] == {"value": None, "spread": 0.2}
     assert made["rows"][2]["ratio_to_fastest_peer"]["value"] == pytest.approx(1.8)
     assert made["rows"][0]["temporary"] is None
+    for grid in (*report.grid(found), *report.narrow_grids(found)):
+        assert grid.row_count == 3
 
 
 @pytest.mark.parametrize("width", [80, 200])

@@ -209,7 +209,7 @@ def test_half_precision_keeps_a_master():
     ],
 )
 def test_the_dtype_of_a_task_decides_whatever_init_gives(kept, dtype):
-    """Small steps in float32 are not lost in what init draws, nor in the probe's reference."""
+    """Small steps in float32 are not lost in 16 bits that init draws."""
 
     def narrow(key):
         return cast(init(key), kept)
@@ -257,7 +257,7 @@ def test_data_of_any_dtype(where, dtype):
     np.testing.assert_allclose(*found, rtol=1e-6)
 
 
-def test_keys_of_random_numbers_are_data(tmp_path):
+def test_keys_of_random_numbers_are_data():
     """More of them than are looked at in one batch, and in a study's fingerprint."""
 
     def noisy(params, batch, key):

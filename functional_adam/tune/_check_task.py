@@ -12,7 +12,7 @@ import numpy as np
 
 from .._numerics import x64_enabled
 from . import _evaluate
-from ._tree import cast, examples, take
+from ._tree import examples, take
 
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 COLUMNS = ("phase", "seed", "steps", "of", "validation", "diverged", "seconds")
@@ -37,7 +37,7 @@ def shapes(task: Any) -> None:
     params = _parameters(task)
     _shape(task, "loss", _one(task), params)
     for name, metric in task.metrics.items():
-        _shape(task, f"metrics[{name!r}]", _cast(task, metric), params)
+        _shape(task, f"metrics[{name!r}]", _evaluate.metric_of(task, metric), params)
 
 
 def counts(task: Any) -> None:
@@ -102,11 +102,15 @@ def _arrays(task, part):
 
 def _is_number(dtype):
     """Of whole bytes, a bool, or a key of random numbers."""
-    if jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
-        return jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
+    if _is_key(dtype):
+        return True
     if jnp.issubdtype(dtype, np.inexact):
         return jnp.finfo(dtype).bits >= 8
     return dtype == np.bool_ or (jnp.issubdtype(dtype, np.integer) and jnp.iinfo(dtype).bits >= 8)
+
+
+def _is_key(dtype):
+    return jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)
 
 
 def _same_examples(task):
@@ -154,10 +158,6 @@ def _one(task):
     return lambda params, batch: loss(params, batch, jax.random.key(0), own)
 
 
-def _cast(task, metric):
-    return lambda params, batch: metric(cast(params, task.dtype), cast(batch, task.dtype))
-
-
 def _start(task):
     """Finite weights and, with values of `own` known, a finite loss."""
     params = jax.jit(task.init)(jax.random.key(0))
@@ -180,8 +180,7 @@ def _start(task):
 
 def _shape(task, what, function, params):
     def first(x):
-        is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended)
-        dtype = x.dtype if is_key else jax.dtypes.canonicalize_dtype(x.dtype)
+        dtype = x.dtype if _is_key(x.dtype) else jax.dtypes.canonicalize_dtype(x.dtype)
         return jax.ShapeDtypeStruct((task.batch_size, *x.shape[1:]), dtype)
 
     batch = jax.tree.map(first, task.train)

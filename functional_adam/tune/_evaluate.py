@@ -26,6 +26,11 @@ def loss_of(task: Any) -> Callable[..., Any]:
     return loss
 
 
+def metric_of(task: Any, metric: Any) -> Callable[[Any, Any], Any]:
+    """(params, batch) -> scalar, of both in the task's dtype."""
+    return lambda params, batch: metric(cast(params, task.dtype), cast(batch, task.dtype))
+
+
 def figures_of(task: Any) -> Callable[..., dict[str, Any]]:
     """(params, data, own) -> {"loss": mean, metric: mean, ...} over all examples of the data."""
     loss = loss_of(task)
@@ -33,9 +38,8 @@ def figures_of(task: Any) -> Callable[..., dict[str, Any]]:
     def on(params, batch, own):
         key = jax.random.key(0) if task.evaluation_key else None
         values = {"loss": loss(params, batch, key, own)}
-        wide = cast(params, task.dtype)
         for name, metric in task.metrics.items():
-            values[name] = metric(wide, cast(batch, task.dtype))
+            values[name] = metric_of(task, metric)(params, batch)
         return {name: jnp.asarray(x, jnp.result_type(float)) for name, x in values.items()}
 
     def figures(params, data, own):

@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from .._halves import HALF
+
 
 def examples(tree: Any) -> int:
     """How many examples a pytree of arrays holds."""
@@ -32,13 +34,12 @@ def stored(tree: Any, dtype: Any) -> Any:
 
     In 16 bits where that is the dtype, and in no fewer bits than those of any other.
     """
-    halves = jnp.float16, jnp.bfloat16
 
     def one(p):
         if not jnp.issubdtype(p.dtype, jnp.floating):
             return p
-        if jnp.dtype(dtype) in halves:
-            return p.astype(dtype) if p.dtype in (jnp.float32, *halves) else p
+        if jnp.dtype(dtype) in HALF:
+            return p.astype(dtype) if p.dtype in (jnp.float32, *HALF) else p
         return p.astype(jnp.promote_types(p.dtype, dtype))
 
     return jax.tree.map(one, tree)

@@ -198,7 +198,7 @@ def _trained(
         prepared, workers = _prepared(task, group, asked, execution)
         runs = [run_of(i) for i in share(members)]
         train(prepared, runs, workers, wanted=wanted, finished=finished, ticked=meter.tick)
-    for theirs in gathered(outcomes) if jax.process_count() > 1 else []:
+    for theirs in gathered(outcomes):
         outcomes = {**theirs, **outcomes}
     return [outcomes[i] for i in range(len(trials))]
 

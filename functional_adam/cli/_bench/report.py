@@ -45,8 +45,8 @@ def narrow_grids(table: Table) -> list[Grid]:
 def _grid(table: Table, columns: Sequence[int]) -> Grid:
     made = Grid(HEADS[0], caption_justify="left")
     for i in columns:
-        made.add_column(HEADS[i].replace(" /", "\n/").replace("+ ", "+\n"), justify="right")
-        made.columns[-1].no_wrap = True
+        head = HEADS[i].replace(" /", "\n/").replace("+ ", "+\n")
+        made.add_column(head, justify="right", no_wrap=True)
     peer = table.fastest_peer() if _has_peer(table) else None
     for row in table.rows:
         first, *figures = _cells(row, peer)
